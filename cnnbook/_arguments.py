@@ -1,0 +1,104 @@
+"""What every module does with its arguments before the mathematics begins."""
+
+import keras
+from keras import ops
+
+
+def as_float(*arrays):
+    """The arrays as tensors of their common float dtype; None stays None."""
+    tensors = [None if a is None else ops.convert_to_tensor(a) for a in arrays]
+    dtypes = [keras.backend.standardize_dtype(t.dtype) for t in tensors if t is not None]
+    dtype = keras.backend.result_type(*dtypes, float)
+    tensors = [None if t is None else ops.cast(t, dtype) for t in tensors]
+    return tensors[0] if len(tensors) == 1 else tensors
+
+
+def require_rank(name, tensor, rank):
+    if len(tensor.shape) != rank:
+        raise ValueError(f"{name} must have {rank} dimensions, got shape {tuple(tensor.shape)}.")
+
+
+def is_channels_first(data_format):
+    """Whether the channels stand on axis 1; None asks Keras's configuration."""
+    data_format = keras.config.image_data_format() if data_format is None else data_format
+    if data_format not in ("channels_first", "channels_last"):
+        raise ValueError(
+            f"data_format must be 'channels_first' or 'channels_last', got {data_format!r}."
+        )
+    return data_format == "channels_first"
+
+
+def to_channels_last(x, channels_first):
+    return ops.transpose(x, (0, 2, 3, 1)) if channels_first else x
+
+
+def from_channels_last(x, channels_first):
+    return ops.transpose(x, (0, 3, 1, 2)) if channels_first else x
+
+
+def positive_int(name, value):
+    if isinstance(value, bool) or not hasattr(value, "__index__") or value < 1:
+        raise ValueError(f"{name} must be an integer of at least 1, got {value!r}.")
+    return value.__index__()
+
+
+def positive_pair(name, value):
+    """An int for both directions, or one for the height and one for the width."""
+    pair = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
+    if len(pair) != 2:
+        raise ValueError(f"{name} must be an int or a pair of ints, got {value!r}.")
+    return tuple(positive_int(name, v) for v in pair)
+
+
+def pad_amounts(padding, sizes, kernel_sizes, strides, dilations=(1, 1)):
+    """((top, bottom), (left, right)) for each of the four forms of `padding`."""
+    if padding == "valid":
+        return tuple((0, 0) for _ in sizes)
+    if padding == "same":
+        amounts = []
+        for size, k, s, d in zip(sizes, kernel_sizes, strides, dilations, strict=True):
+            outputs = -(-size // s)
+            total = max((outputs - 1) * s + (k - 1) * d + 1 - size, 0)
+            amounts.append((total // 2, total - total // 2))
+        return tuple(amounts)
+    try:
+        if hasattr(padding, "__index__") and not isinstance(padding, bool):
+            amounts = tuple((padding.__index__(),) * 2 for _ in sizes)
+        else:
+            amounts = tuple((a.__index__(), b.__index__()) for a, b in padding)
+            if len(amounts) != len(sizes):
+                raise TypeError
+    except (TypeError, ValueError, AttributeError):
+        raise ValueError(
+            "padding must be 'valid', 'same', an int or ((top, bottom), (left, right)), "
+            f"got {padding!r}."
+        ) from None
+    if min(min(pair) for pair in amounts) < 0:
+        raise ValueError(f"padding must not be negative, got {padding!r}.")
+    return amounts
+
+
+def _times(numbers):
+    return "x".join(map(str, numbers))
+
+
+def window_counts(sizes, window_sizes, strides, dilations=(1, 1), *, name="kernel"):
+    """How many windows fit along each of the (padded) sizes."""
+    spans = [(k - 1) * d + 1 for k, d in zip(window_sizes, dilations, strict=True)]
+    for size, span in zip(sizes, spans, strict=True):
+        if span > size:
+            raise ValueError(
+                f"{name} covers {_times(spans)} pixels, "
+                f"but the padded image has only {_times(sizes)}."
+            )
+    return tuple((n - p) // s + 1 for n, p, s in zip(sizes, spans, strides, strict=True))
+
+
+def shifted_view(x, offset, counts, strides):
+    """x at one position of every window: (N, H_out, W_out, C), channels last."""
+    (top, left), (rows, columns), (down, right) = offset, counts, strides
+    return x[
+        :,
+        top : top + down * (rows - 1) + 1 : down,
+        left : left + right * (columns - 1) + 1 : right,
+    ]

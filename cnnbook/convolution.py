@@ -1,0 +1,452 @@
+"""Two-dimensional convolution and its gradients.
+
+Chapter: ``notebooks/01_convolution.ipynb``.
+"""
+
+from keras import ops
+
+from cnnbook import _arguments as arguments
+
+__all__ = ["conv2d", "conv2d_gradients", "conv2d_transpose", "conv_output_size"]
+
+BAND_ELEMENTS = 8_000_000  # of the patch matrix, the most that is alive at one time
+
+
+def _geometry(x, kernel, strides, padding, dilation_rate, groups):
+    """Checks the arguments; returns pairs of ints: strides, dilations, paddings, output size."""
+    arguments.require_rank("x", x, 4)
+    arguments.require_rank("kernel", kernel, 4)
+    kh, kw, c_in, c_out = kernel.shape
+    strides = arguments.positive_pair("strides", strides)
+    dilations = arguments.positive_pair("dilation_rate", dilation_rate)
+    groups = arguments.positive_int("groups", groups)
+    if c_in * groups != x.shape[-1]:
+        raise ValueError(
+            f"kernel has {c_in} input channels, but x has {x.shape[-1]} channels "
+            f"and groups={groups}."
+        )
+    if c_out % groups:
+        raise ValueError(f"groups={groups} does not divide the {c_out} filters of kernel.")
+    sizes = x.shape[1:3]
+    paddings = arguments.pad_amounts(padding, sizes, (kh, kw), strides, dilations)
+    padded = [n + before + after for n, (before, after) in zip(sizes, paddings, strict=True)]
+    counts = arguments.window_counts(padded, (kh, kw), strides, dilations)
+    return strides, dilations, paddings, counts
+
+
+def _pad(x, paddings):
+    return ops.pad(x, ((0, 0), *paddings, (0, 0))) if any(map(any, paddings)) else x
+
+
+def _bands(x, kernel, counts):
+    """Splits the output rows so that no band's patch matrix exceeds BAND_ELEMENTS."""
+    (kh, kw), (rows, columns) = kernel.shape[:2], counts
+    step = rows
+    if kh * kw > 1:
+        per_row = (x.shape[0] or 1) * columns * kh * kw * x.shape[-1]
+        step = max(1, BAND_ELEMENTS // max(1, per_row))
+    return [(top, min(step, rows - top)) for top in range(0, rows, step)]
+
+
+def _views(x, kernel, strides, dilations, band, columns):
+    """The pixels under each kernel position, for the output rows of one band."""
+    (kh, kw), (top, rows) = kernel.shape[:2], band
+    return [
+        arguments.shifted_view(
+            x, (top * strides[0] + m * dilations[0], n * dilations[1]), (rows, columns), strides
+        )
+        for m in range(kh)
+        for n in range(kw)
+    ]
+
+
+def _patch_matrix(views, groups):
+    """im2col: one row per output pixel, (P, kh*kw*C), or (groups, P, kh*kw*C/groups)."""
+    taps, c = len(views), views[0].shape[-1]
+    if groups == 1:
+        patches = ops.concatenate(views, axis=-1) if taps > 1 else views[0]
+        return ops.reshape(patches, (-1, taps * c))
+    patches = ops.reshape(ops.stack(views, axis=3), (-1, taps, groups, c // groups))
+    patches = ops.transpose(patches, (2, 0, 1, 3))
+    return ops.reshape(patches, (groups, -1, taps * (c // groups)))
+
+
+def _by_group(matrix, groups):
+    """(R, groups * C) to (groups, R, C)."""
+    if groups == 1:
+        return matrix
+    return ops.transpose(ops.reshape(matrix, (-1, groups, matrix.shape[-1] // groups)), (1, 0, 2))
+
+
+def _from_group(matrix, groups):
+    """(groups, R, C) to (R, groups * C)."""
+    if groups == 1:
+        return matrix
+    columns = groups * matrix.shape[-1]
+    return ops.reshape(ops.transpose(matrix, (1, 0, 2)), (-1, columns))
+
+
+def _is_depthwise(kernel, groups):
+    """One input channel per filter: no sum over channels, so no matrix product."""
+    return groups > 1 and kernel.shape[2] == 1
+
+
+def _widen(view, c_out):
+    """Repeats each channel for every filter that reads it."""
+    multiplier = c_out // view.shape[-1]
+    return view if multiplier == 1 else ops.repeat(view, multiplier, axis=-1)
+
+
+def _correlate(x, kernel, strides, dilations, groups, counts):
+    """The sum of products at every position: channels last, padding already done."""
+    kh, kw, c_in, c_out = kernel.shape
+    rows = ops.reshape(kernel, (kh * kw * c_in, c_out))
+    outputs = []
+    for band in _bands(x, kernel, counts):
+        views = _views(x, kernel, strides, dilations, band, counts[1])
+        if _is_depthwise(kernel, groups):
+            taps = zip(views, ops.unstack(rows), strict=True)
+            outputs.append(sum(_widen(view, c_out) * weights for view, weights in taps))
+        else:
+            y = ops.matmul(_patch_matrix(views, groups), _by_group(rows, groups))
+            outputs.append(ops.reshape(_from_group(y, groups), (-1, band[1], counts[1], c_out)))
+    return ops.concatenate(outputs, axis=1) if len(outputs) > 1 else outputs[0]
+
+
+def _add_bias(y, bias):
+    if bias is None:
+        return y
+    if tuple(bias.shape) != (y.shape[-1],):
+        raise ValueError(
+            f"bias must have shape ({y.shape[-1]},), one value per filter, "
+            f"got {tuple(bias.shape)}."
+        )
+    return y + bias
+
+
+def _insert_zeros(y, strides):
+    """Puts stride - 1 zeros between neighbouring pixels."""
+    if strides == (1, 1):
+        return y
+    _, h, w, c = y.shape
+    sh, sw = strides
+    y = ops.reshape(y, (-1, h, 1, w, 1, c))
+    y = ops.pad(y, ((0, 0), (0, 0), (0, sh - 1), (0, 0), (0, sw - 1), (0, 0)))
+    return ops.reshape(y, (-1, h * sh, w * sw, c))[:, : (h - 1) * sh + 1, : (w - 1) * sw + 1]
+
+
+def _input_gradient(dy, kernel, sizes, strides, dilations, groups):
+    """Sends dy back through the kernel onto a padded image of the given sizes."""
+    kh, kw, c_in, c_out = kernel.shape
+    turned = ops.reshape(ops.flip(kernel, axis=(0, 1)), (kh, kw, c_in, groups, c_out // groups))
+    turned = ops.reshape(
+        ops.transpose(turned, (0, 1, 4, 3, 2)), (kh, kw, c_out // groups, groups * c_in)
+    )
+    spread = _insert_zeros(dy, strides)
+    margins = [(k - 1) * d for k, d in zip((kh, kw), dilations, strict=True)]
+    paddings = [
+        (m, n - have) for n, have, m in zip(sizes, spread.shape[1:3], margins, strict=True)
+    ]
+    return _correlate(_pad(spread, paddings), turned, (1, 1), dilations, groups, tuple(sizes))
+
+
+def _crop(x, amounts):
+    (top, bottom), (left, right) = amounts
+    return x[:, top : x.shape[1] - bottom, left : x.shape[2] - right]
+
+
+def _kernel_gradient(x, kernel, dy, strides, dilations, groups, counts):
+    """For each kernel entry, the pixels that it met, weighted by dy."""
+    c_out = kernel.shape[-1]
+    total = 0.0
+    for band in _bands(x, kernel, counts):
+        views = _views(x, kernel, strides, dilations, band, counts[1])
+        part = dy[:, band[0] : band[0] + band[1]]
+        if _is_depthwise(kernel, groups):
+            products = [ops.sum(_widen(v, c_out) * part, axis=(0, 1, 2)) for v in views]
+            total = total + ops.stack(products)
+        else:
+            patches = ops.swapaxes(_patch_matrix(views, groups), -1, -2)
+            part = _by_group(ops.reshape(part, (-1, c_out)), groups)
+            total = total + _from_group(ops.matmul(patches, part), groups)
+    return ops.reshape(total, kernel.shape)
+
+
+def conv2d(
+    x,
+    kernel,
+    bias=None,
+    *,
+    strides=1,
+    padding="valid",
+    dilation_rate=1,
+    groups=1,
+    data_format=None,
+):
+    r"""Two-dimensional convolution, :eq:`eq-conv2d`, in its general form :eq:`eq-conv2d-general`.
+
+    .. math::
+
+        Y^{(k)}_{i,j} = \sum_{c=1}^{C_{in}} \sum_{m=1}^{k_h} \sum_{n=1}^{k_w}
+        W^{(k)}_{c,m,n} \cdot X_{c, i+m, j+n} + b^{(k)}
+
+    With strides :math:`s`, padding :math:`p`, dilation :math:`d` and groups,
+    and with 0-based indices as in the code:
+
+    .. math::
+
+        Y^{(k)}_{i,j} = \sum_{c=0}^{C_{in}/G - 1} \sum_{m=0}^{k_h-1} \sum_{n=0}^{k_w-1}
+        W^{(k)}_{c,m,n} \cdot X_{g(k) C_{in}/G + c,\; s_h i + d_h m - p_t,\; s_w j + d_w n - p_l}
+        + b^{(k)}
+
+    :math:`X` is zero outside the image, :math:`g(k)` is the group of filter
+    :math:`k`. No kernel is flipped: this is what mathematics calls
+    cross-correlation and every deep-learning library calls convolution.
+
+    Args:
+        x: Images :math:`X`, shape ``(N, H, W, C_in)``, or ``(N, C_in, H, W)``
+            with ``data_format="channels_first"``.
+        kernel: Filters :math:`W`, shape ``(kh, kw, C_in / groups, C_out)``
+            in either data format, as in Keras.
+        bias: :math:`b`, shape ``(C_out,)``, or None for no bias.
+        strides: Step :math:`s` between windows, an int or a pair of ints.
+        padding: ``"valid"`` (none), ``"same"`` (output size is the input's
+            divided by the stride, rounded up; an odd total puts the extra
+            pixel at the bottom and right), an int (that many zeros on each
+            side) or ``((top, bottom), (left, right))``.
+        dilation_rate: Distance :math:`d` between kernel entries, 1 for none.
+        groups: Number :math:`G` of groups that the channels and filters are
+            split into; filters see the channels of their own group only.
+        data_format: ``"channels_last"``, ``"channels_first"`` or None for
+            Keras's configured default.
+
+    Returns:
+        Tensor of shape ``(N, H_out, W_out, C_out)``, channels where ``x``
+        has them, each size by :func:`conv_output_size`. An empty batch
+        gives an empty output.
+
+    Raises:
+        ValueError: If a rank, a size, the channels, ``groups``, ``padding``
+            or ``data_format`` do not fit; the message has the value.
+
+    References:
+        Dumoulin and Visin, A guide to convolution arithmetic for deep
+        learning, 2016, https://arxiv.org/abs/1603.07285
+
+    Example:
+        >>> x = [[[[1.0], [2.0], [3.0]], [[4.0], [5.0], [6.0]]]]  # one 2x3 image
+        >>> kernel = [[[[1.0]], [[-1.0]]]]  # left pixel minus right pixel
+        >>> y = conv2d(x, kernel, data_format="channels_last")
+        >>> [[float(v[0]) for v in row] for row in y[0]]
+        [[-1.0, -1.0], [-1.0, -1.0]]
+    """
+    channels_first = arguments.is_channels_first(data_format)
+    x, kernel, bias = arguments.as_float(x, kernel, bias)
+    arguments.require_rank("x", x, 4)
+    x = arguments.to_channels_last(x, channels_first)
+    strides, dilations, paddings, counts = _geometry(
+        x, kernel, strides, padding, dilation_rate, groups
+    )
+    y = _correlate(_pad(x, paddings), kernel, strides, dilations, groups, counts)
+    y = _add_bias(y, bias)
+    return arguments.from_channels_last(y, channels_first)
+
+
+def conv2d_gradients(
+    x,
+    kernel,
+    output_gradient,
+    *,
+    strides=1,
+    padding="valid",
+    dilation_rate=1,
+    groups=1,
+    data_format=None,
+):
+    r"""Gradients of a loss through :func:`conv2d`, :eq:`eq-conv2d-gradients`.
+
+    .. math::
+
+        \frac{\partial L}{\partial X_{c,u,v}} &= \sum_{k} \sum_{(i,m):\, s_h i + d_h m - p_t = u}\;
+        \sum_{(j,n):\, s_w j + d_w n - p_l = v} W^{(k)}_{c,m,n}
+        \frac{\partial L}{\partial Y^{(k)}_{i,j}} \\
+        \frac{\partial L}{\partial W^{(k)}_{c,m,n}} &= \sum_{i,j}
+        X_{c,\; s_h i + d_h m - p_t,\; s_w j + d_w n - p_l}
+        \frac{\partial L}{\partial Y^{(k)}_{i,j}} \\
+        \frac{\partial L}{\partial b^{(k)}} &= \sum_{i,j}
+        \frac{\partial L}{\partial Y^{(k)}_{i,j}}
+
+    The equations are for one image and one group; the gradients of
+    :math:`W` and :math:`b` are summed over the batch.
+
+    Args:
+        x: Images :math:`X` of the forward pass, as in :func:`conv2d`.
+        kernel: Filters :math:`W` of the forward pass.
+        output_gradient: :math:`\partial L / \partial Y`, the shape of the
+            forward pass's output.
+        strides: As in the forward pass.
+        padding: As in the forward pass.
+        dilation_rate: As in the forward pass.
+        groups: As in the forward pass.
+        data_format: As in the forward pass.
+
+    Returns:
+        ``(dx, dkernel, dbias)`` with the shapes of ``x``, ``kernel`` and
+        ``(C_out,)``. An empty batch gives zeros for the last two.
+
+    Raises:
+        ValueError: As :func:`conv2d`, and if ``output_gradient`` does not
+            have the shape of the output.
+
+    References:
+        Dumoulin and Visin, A guide to convolution arithmetic for deep
+        learning, 2016, https://arxiv.org/abs/1603.07285
+
+    Example:
+        >>> x = [[[[1.0], [2.0], [3.0]]]]
+        >>> kernel = [[[[1.0]], [[-1.0]]]]
+        >>> one = [[[[1.0], [1.0]]]]
+        >>> dx, dkernel, dbias = conv2d_gradients(x, kernel, one, data_format="channels_last")
+        >>> [float(v[0]) for v in dx[0][0]], float(dkernel[0, 0, 0, 0]), float(dbias[0])
+        ([1.0, 0.0, -1.0], 3.0, 2.0)
+    """
+    channels_first = arguments.is_channels_first(data_format)
+    x, kernel, dy = arguments.as_float(x, kernel, output_gradient)
+    arguments.require_rank("x", x, 4)
+    arguments.require_rank("output_gradient", dy, 4)
+    x = arguments.to_channels_last(x, channels_first)
+    dy = arguments.to_channels_last(dy, channels_first)
+    strides, dilations, paddings, counts = _geometry(
+        x, kernel, strides, padding, dilation_rate, groups
+    )
+    expected = (x.shape[0], *counts, kernel.shape[-1])
+    if tuple(dy.shape) != expected:
+        raise ValueError(
+            f"output_gradient must have the output's shape {expected} (channels last), "
+            f"got {tuple(dy.shape)}."
+        )
+    padded = _pad(x, paddings)
+    dx = _input_gradient(dy, kernel, padded.shape[1:3], strides, dilations, groups)
+    dx = _crop(dx, paddings)
+    dkernel = _kernel_gradient(padded, kernel, dy, strides, dilations, groups, counts)
+    return arguments.from_channels_last(dx, channels_first), dkernel, ops.sum(dy, axis=(0, 1, 2))
+
+
+def conv2d_transpose(x, kernel, bias=None, *, strides=1, padding="valid", data_format=None):
+    r"""Transposed convolution, :eq:`eq-conv2d-transpose`.
+
+    .. math::
+
+        Y^{(k)}_{u,v} = \sum_{c} \sum_{(i,m):\, s_h i + m - p_t = u}\;
+        \sum_{(j,n):\, s_w j + n - p_l = v} W_{m,n,k,c} X_{c,i,j} + b^{(k)}
+
+    Each input pixel stamps the kernel, scaled by its value, onto the output:
+    the first gradient of :eq:`eq-conv2d-gradients`, used as a layer.
+
+    Args:
+        x: Images :math:`X`, shape ``(N, H, W, C_in)``, or ``(N, C_in, H, W)``
+            with ``data_format="channels_first"``.
+        kernel: :math:`W`, shape ``(kh, kw, C_out, C_in)``, as in Keras: the
+            last two axes stand the other way round than in :func:`conv2d`.
+        bias: :math:`b`, shape ``(C_out,)``, or None for no bias.
+        strides: Distance :math:`s` between stamps, an int or a pair of ints.
+        padding: What is cut off the full output: ``"valid"`` (nothing),
+            ``"same"`` (down to the input's size times the stride), an int or
+            ``((top, bottom), (left, right))``.
+        data_format: ``"channels_last"``, ``"channels_first"`` or None for
+            Keras's configured default.
+
+    Returns:
+        Tensor of shape ``(N, H_out, W_out, C_out)``, channels where ``x``
+        has them; ``H_out = (H - 1) * stride + kh - top - bottom``, but at
+        least ``H * stride`` before an explicit cut, as in Keras.
+
+    Raises:
+        ValueError: If a rank, a size, the channels, ``padding`` or
+            ``data_format`` do not fit; the message has the value.
+
+    References:
+        Zeiler et al., Deconvolutional networks, 2010,
+        https://doi.org/10.1109/CVPR.2010.5539957
+
+    Example:
+        >>> x = [[[[1.0], [10.0]]]]
+        >>> kernel = [[[[1.0]], [[2.0]], [[3.0]]]]
+        >>> y = conv2d_transpose(x, kernel, data_format="channels_last")
+        >>> [float(v[0]) for v in y[0][0]]  # 1*(1 2 3) and, one to the right, 10*(1 2 3)
+        [1.0, 12.0, 23.0, 30.0]
+    """
+    channels_first = arguments.is_channels_first(data_format)
+    x, kernel, bias = arguments.as_float(x, kernel, bias)
+    arguments.require_rank("x", x, 4)
+    arguments.require_rank("kernel", kernel, 4)
+    x = arguments.to_channels_last(x, channels_first)
+    kh, kw, c_out, c_in = kernel.shape
+    if c_in != x.shape[-1]:
+        raise ValueError(
+            f"kernel has {c_in} input channels on its last axis, but x has {x.shape[-1]}."
+        )
+    strides = arguments.positive_pair("strides", strides)
+    sizes = [n * s + max(k - s, 0) for n, s, k in zip(x.shape[1:3], strides, (kh, kw), strict=True)]
+    targets = [n * s for n, s in zip(x.shape[1:3], strides, strict=True)]
+    if padding == "same":
+        totals = [n - t for n, t in zip(sizes, targets, strict=True)]
+        cuts = tuple((t // 2, t - t // 2) for t in totals)
+    else:
+        cuts = arguments.pad_amounts(padding, sizes, (kh, kw), strides)
+    if min(n - before - after for n, (before, after) in zip(sizes, cuts, strict=True)) < 1:
+        raise ValueError(f"padding={padding!r} cuts the whole {sizes[0]}x{sizes[1]} output away.")
+    y = _crop(_input_gradient(x, kernel, sizes, strides, (1, 1), 1), cuts)
+    y = _add_bias(y, bias)
+    return arguments.from_channels_last(y, channels_first)
+
+
+def conv_output_size(size, kernel_size, *, stride=1, padding="valid", dilation_rate=1):
+    r"""How many outputs a convolution has along one dimension, :eq:`eq-conv-output-size`.
+
+    .. math::
+
+        n_{out} = \left\lfloor \frac{n + p_b + p_a - d\,(k - 1) - 1}{s} \right\rfloor + 1
+
+    :math:`n` is the input's size, :math:`p_b` and :math:`p_a` the padding
+    before and after, :math:`d` the dilation, :math:`k` the kernel's size and
+    :math:`s` the stride. Pooling follows the same rule with :math:`d = 1`.
+
+    Args:
+        size: Pixels :math:`n` along the dimension, at least 1.
+        kernel_size: Entries :math:`k` of the kernel, at least 1.
+        stride: :math:`s`, at least 1.
+        padding: ``"valid"``, ``"same"``, an int (zeros on each side) or
+            ``(before, after)``.
+        dilation_rate: :math:`d`, at least 1.
+
+    Returns:
+        An int, at least 1.
+
+    Raises:
+        ValueError: If an argument is below its range, ``padding`` is
+            unknown, or the kernel covers more than the padded input.
+
+    References:
+        Dumoulin and Visin, A guide to convolution arithmetic for deep
+        learning, 2016, https://arxiv.org/abs/1603.07285
+
+    Example:
+        >>> conv_output_size(32, 3), conv_output_size(32, 3, padding="same")
+        (30, 32)
+        >>> conv_output_size(224, 7, stride=2, padding=3)
+        112
+    """
+    size = arguments.positive_int("size", size)
+    kernel_size = arguments.positive_int("kernel_size", kernel_size)
+    stride = arguments.positive_int("stride", stride)
+    dilation = arguments.positive_int("dilation_rate", dilation_rate)
+    if isinstance(padding, (tuple, list)):
+        padding = (padding,)
+    ((before, after),) = arguments.pad_amounts(
+        padding, (size,), (kernel_size,), (stride,), (dilation,)
+    )
+    (count,) = arguments.window_counts(
+        (size + before + after,), (kernel_size,), (stride,), (dilation,)
+    )
+    return count
