@@ -1,0 +1,1 @@
+"""Scripts of the book; they are no part of the package."""
