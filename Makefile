@@ -1,0 +1,98 @@
+# The commands of cnnbook. `make help` lists them.
+
+PYTHON ?= python3
+CHAPTER ?=
+BENCHMARK ?= convolution
+TORCH := torch==2.13.0
+JAX := jax==0.10.2
+UV := uv==0.13.9
+
+BIN := .venv/bin
+RUN := $(BIN)/python -m
+NOTEBOOKS = $(wildcard notebooks/[0-9]*.ipynb book/conventions.ipynb)
+export KERAS_BACKEND ?= tensorflow
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help env book test unit notebooks-test scale backends browser benchmarks serve lint lock clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# Environments: each has a stamp, so that nothing is installed twice.
+
+AT_LEAST_3_11 = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
+	"cnnbook needs Python 3.11 or newer, but $(PYTHON) is " + sys.version.split()[0] + \
+	": make PYTHON=python3.13 names another.")'
+
+.venv/ready: requirements.txt pyproject.toml
+	@$(AT_LEAST_3_11)
+	$(PYTHON) -m venv .venv
+	$(RUN) pip install --quiet --require-hashes -r requirements.txt
+	$(RUN) pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv-jax/ready: BACKEND = $(JAX)
+.venv-torch/ready: BACKEND = $(TORCH)
+.venv-%/ready: requirements.txt pyproject.toml Makefile
+	@$(AT_LEAST_3_11)
+	@mkdir -p build
+	sed -n 's/ \\$$//; /^[a-z0-9].*==/p' requirements.txt > build/constraints.txt
+	$(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/python -m pip install --quiet $(BACKEND)
+	.venv-$*/bin/python -m pip install --quiet -c build/constraints.txt --editable '.[tests]'
+	@touch $@
+
+env: .venv/ready ## the environment of the book and its tests
+
+# The book and its tests.
+
+book: .venv/ready ## build the book
+	$(BIN)/jupyter-book build -n -W --keep-going .
+	@echo "The book is at $(CURDIR)/_build/html/index.html"
+
+test: unit notebooks-test ## test the package and every chapter
+
+unit: .venv/ready ## test the package: unit tests, doctests, contract
+	$(RUN) pytest -n 2
+
+notebooks-test: .venv/ready ## compare what the chapters print with what they store
+	$(RUN) pytest -n 2 --dist loadfile --nbval --nbval-current-env $(NOTEBOOKS)
+
+scale: .venv/ready ## run the full-size notebooks on the data in the cache
+	@set -- notebooks/at_scale/*.ipynb; if [ -e "$$1" ]; \
+	then $(RUN) pytest --nbval-lax --nbval-current-env "$$@"; \
+	else echo "There are no full-size notebooks yet."; fi
+
+backends: backend-jax backend-torch ## test the package on JAX and on PyTorch
+
+backend-%: .venv-%/ready
+	KERAS_BACKEND=$* .venv-$*/bin/python -m pytest -n 2 --ignore tests/test_package.py
+
+browser: book ## open the built book in headless Chromium
+	$(RUN) pytest tests/browser
+
+benchmarks: .venv/ready ## measure the ratios to Keras (BENCHMARK=convolution)
+	$(RUN) benchmarks $(BENCHMARK)
+
+serve: book ## show the built book at localhost:8000
+	$(RUN) http.server --bind 127.0.0.1 --directory _build/html 8000
+
+# The repository.
+
+lint: .venv/ready ## check the code and the workflows
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/actionlint
+	$(BIN)/zizmor --quiet --offline --pedantic .github/workflows
+
+lock: ## compile requirements.txt anew (UPGRADE=--upgrade for new versions)
+	@$(AT_LEAST_3_11)
+	$(PYTHON) -m venv build/uv
+	build/uv/bin/python -m pip install --quiet $(UV)
+	build/uv/bin/uv pip compile pyproject.toml --extra tensorflow --extra book --extra tests --extra dev \
+		--universal --python-version 3.11 --generate-hashes --no-header $(UPGRADE) --output-file requirements.txt
+
+clean: ## remove what was built; environments and build/text stay
+	rm -rf _build dist $(filter-out build/text,$(wildcard build/*))
