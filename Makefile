@@ -91,8 +91,9 @@ lock: ## compile requirements.txt anew (UPGRADE=--upgrade for new versions)
 	@$(AT_LEAST_3_11)
 	$(PYTHON) -m venv build/uv
 	build/uv/bin/python -m pip install --quiet $(UV)
-	build/uv/bin/uv pip compile pyproject.toml --extra tensorflow --extra book --extra tests --extra dev \
-		--universal --python-version 3.11 --generate-hashes --no-header $(UPGRADE) --output-file requirements.txt
+	build/uv/bin/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 $(UPGRADE) \
+		--extra tensorflow --extra book --extra tests --extra dev --generate-hashes \
+		--custom-compile-command "make lock" --output-file requirements.txt
 
 clean: ## remove what was built; environments and build/text stay
 	rm -rf _build dist $(filter-out build/text,$(wildcard build/*))
