@@ -26,7 +26,6 @@ import jupytext
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
-from traitlets.config import Config
 
 ROOT = Path(__file__).resolve().parents[1]
 TIMEOUT = 600  # seconds, for one cell
@@ -37,11 +36,17 @@ METADATA = {
 CELL_METADATA = {"tags", "mystnb"}  # what a committed cell may carry
 COUNTED_VERSIONS = ("keras", "tensorflow", "jax", "torch", "numpy")
 PROBE = f"""
-import importlib.metadata as _m, json as _j, platform as _p, sys as _s
-import keras as _k
-_v = {{n: _m.version(n) for n in {COUNTED_VERSIONS} if n in _s.modules}}
-print(_j.dumps({{"backend": _k.backend.backend(), "versions": {{"python": _p.python_version(), **_v}}}}))
+import importlib.metadata, json, platform, sys, keras
+loaded = [name for name in {COUNTED_VERSIONS} if name in sys.modules]
+versions = {{name: importlib.metadata.version(name) for name in loaded}}
+versions["python"] = platform.python_version()
+print(json.dumps({{"backend": keras.backend.backend(), "versions": versions}}))
 """
+LOG_LINE = re.compile(  # of TensorFlow's native code: times, process ids, the processor
+    r"^(?:[IWE]\d{4} \d\d:\d\d:|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: [IWE] "
+    r"|WARNING: All log messages before absl|To enable the following instructions:).*\n?",
+    re.MULTILINE,
+)
 
 
 class NotebookError(Exception):
@@ -150,9 +155,13 @@ def write_text(path, root=ROOT):
 
 
 def merge_streams(outputs):
-    """Consecutive outputs of one stream as one output."""
+    """Consecutive outputs of one stream as one output, without TensorFlow's log lines."""
     merged = []
     for output in outputs:
+        if output.output_type == "stream" and output.name == "stderr":
+            output.text = LOG_LINE.sub("", output.text)
+            if not output.text.strip():
+                continue
         if (
             output.output_type == "stream"
             and merged
@@ -226,7 +235,6 @@ def run(notebook, folder, name):
         timeout=TIMEOUT,
         kernel_name="python3",
         record_timing=False,
-        config=Config(KernelManager={"transport": "ipc"}),  # no port that others could take
         resources={"metadata": {"path": str(folder)}},
     )
     started = time.perf_counter()
@@ -242,7 +250,7 @@ def run(notebook, folder, name):
             notebook.cells.pop()
     except CellExecutionError as error:
         raise NotebookError(f"{name}: cell {index} fails.\n{plain(str(error))}") from None
-    except (CellTimeoutError, DeadKernelError) as error:
+    except (CellTimeoutError, DeadKernelError, RuntimeError) as error:
         raise NotebookError(f"{name}: cell {index}: {error}") from None
     return seconds, json.loads(probe.outputs[-1].text)
 
