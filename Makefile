@@ -35,14 +35,16 @@ AT_LEAST_3_11 = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) an
 
 .venv-jax/ready: BACKEND = $(JAX)
 .venv-torch/ready: BACKEND = $(TORCH)
-.venv-%/ready: requirements.txt pyproject.toml Makefile
+.venv-%/ready: build/constraints.txt pyproject.toml
 	@$(AT_LEAST_3_11)
-	@mkdir -p build
-	sed -n 's/ \\$$//; /^[a-z0-9].*==/p' requirements.txt > build/constraints.txt
 	$(PYTHON) -m venv .venv-$*
 	.venv-$*/bin/python -m pip install --quiet $(BACKEND)
 	.venv-$*/bin/python -m pip install --quiet -c build/constraints.txt --editable '.[tests]'
 	@touch $@
+
+build/constraints.txt: requirements.txt
+	@mkdir -p build
+	sed -n 's/ \\$$//; /^[a-z0-9].*==/p' requirements.txt > $@
 
 env: .venv/ready ## the environment of the book and its tests
 
