@@ -39,6 +39,8 @@ def _arrays(file, names):
         if not isinstance(stored, np.lib.npyio.NpzFile):
             raise ValueError("it is not an .npz file")
         return {key: stored[key] for key in names if key in stored.files}
+    except MemoryError:
+        raise
     except Exception as error:  # a truncated or foreign file fails in many ways
         raise Damaged(f"{type(error).__name__}: {error}") from error
 

@@ -366,12 +366,12 @@ def _cache_folder():
 def _from_cache(name):
     path = _cache_folder() / f"{name}.npz"
     check = functools.partial(_checked, name)
-    arrays, trouble = None, f"there is no file {path}"
+    arrays, kind, trouble = None, _UnknownDataset, f"there is no file {path}"
     for _ in range(2):  # the second time finds what another process may have put right
         try:
             arrays = _npz.read(path, (*ARRAYS, *MASKS, "class_names"), check)
         except _npz.Damaged as damage:
-            trouble = f"{path} was damaged"
+            kind, trouble = DatasetUnavailable, f"{path} was damaged"
             message = f"{path} is damaged: {damage}. {_npz.set_aside(path, damage.file_id)}"
             warnings.warn(message, stacklevel=3)
             continue
@@ -383,7 +383,6 @@ def _from_cache(name):
     if arrays is None and name in DOWNLOADS:
         arrays = _fetch(name, path, trouble)
     elif arrays is None:
-        kind = DatasetUnavailable if "damaged" in trouble else _UnknownDataset
         raise kind(
             f"There is no data set {name!r}: {trouble}, and it is not one of the known names, "
             f"{', '.join(KNOWN)}. A file of your own belongs at {path}, with the arrays "
