@@ -1,0 +1,495 @@
+"""conv2d and conv2d_gradients against keras.ops.conv: time, memory, correctness.
+
+One process measures one backend (``KERAS_BACKEND``); ``--all`` measures the three, each with its
+own interpreter, and writes ``benchmarks/results/convolution.json`` and ``.md``.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import numpy as np
+from keras import ops
+
+from benchmarks import _measure as measure
+from cnnbook.convolution import conv2d, conv2d_gradients
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+INTERPRETERS = {"tensorflow": ".venv", "jax": ".venv-jax", "torch": ".venv-torch"}
+SEED, REPEATS, TOLERANCE = 0, 9, 1e-4
+
+# name: images (N, H, W, C), kernel size, filters, stride, dilation, groups; padding is "same"
+LAYERS = {
+    "spec CNN, layer 1": ((64, 32, 32, 3), 3, 64, 1, 1, 1),
+    "spec CNN, layer 2": ((64, 16, 16, 64), 3, 128, 1, 1, 1),
+    "ResNet stem 7x7, stride 2": ((2, 224, 224, 3), 7, 64, 2, 1, 1),
+    "ResNet 3x3": ((4, 56, 56, 64), 3, 64, 1, 1, 1),
+    "ResNet 1x1": ((4, 56, 56, 64), 1, 256, 1, 1, 1),
+    "ResNet 3x3, stride 2": ((8, 28, 28, 128), 3, 256, 2, 1, 1),
+    "ResNet 1x1, stride 2": ((8, 28, 28, 256), 1, 512, 2, 1, 1),
+    "MobileNet depthwise": ((4, 56, 56, 128), 3, 128, 1, 1, 128),
+    "MobileNet depthwise, stride 2": ((4, 112, 112, 64), 3, 64, 2, 1, 64),
+    "MobileNet pointwise": ((4, 28, 28, 256), 1, 256, 1, 1, 1),
+    "ResNeXt 3x3, 32 groups": ((4, 28, 28, 256), 3, 256, 1, 1, 32),
+    "dilated 3x3, rate 2": ((4, 28, 28, 128), 3, 128, 1, 2, 1),
+}
+MEMORY_LAYER = ((1, 1024, 1024, 16), 3, 32, 1, 1, 1)
+MEMORY_TINY = ((1, 16, 16, 16), 3, 32, 1, 1, 1)
+
+TARGETS = {  # the most that the geometric mean of the ratios, or the memory's ratio, may be
+    "tensorflow": {"forward compiled": 1.5, "forward eager": 4.0, "gradients compiled": 2.5},
+    "jax": {"forward compiled": 0.8, "forward eager": 4.0, "gradients compiled": 2.5},
+    "torch": {"forward eager": 1.8, "gradients eager": 2.5},
+}
+MEMORY_TARGET = 2.5
+
+
+def modes():
+    return ("eager",) if measure.backend() == "torch" else ("compiled", "eager")
+
+
+# --- the two sides -----------------------------------------------------------------------------
+
+
+def _arrays(layer, rng):
+    shape, size, filters, stride, _, groups = layer
+    sizes = [-(-n // stride) for n in shape[1:3]]
+    shapes = (
+        shape,
+        (size, size, shape[-1] // groups, filters),
+        (filters,),
+        (shape[0], *sizes, filters),
+    )
+    return [ops.convert_to_tensor(rng.normal(size=s).astype("float32")) for s in shapes]
+
+
+def ours(layer):
+    _, _, _, stride, dilation, groups = layer
+    options = {
+        "strides": stride,
+        "padding": "same",
+        "dilation_rate": dilation,
+        "groups": groups,
+        "data_format": "channels_last",
+    }
+
+    def forward(x, kernel):
+        return conv2d(x, kernel, **options)
+
+    def gradients(x, kernel, bias, dy):
+        y = conv2d(x, kernel, bias, **options)
+        return (y, *conv2d_gradients(x, kernel, dy, **options))
+
+    return forward, gradients
+
+
+def keras_side(layer, *, depthwise=False):
+    """keras.ops.conv, or ops.depthwise_conv, and the framework's autodiff of it."""
+    _, _, _, stride, dilation, _ = layer
+    options = {
+        "strides": stride,
+        "padding": "same",
+        "dilation_rate": dilation,
+        "data_format": "channels_last",
+    }
+
+    def forward(x, kernel):
+        if depthwise:
+            return ops.depthwise_conv(x, ops.transpose(kernel, (0, 1, 3, 2)), **options)
+        return ops.conv(x, kernel, **options)
+
+    def gradients(x, kernel, bias, dy):
+        return _autodiff(lambda x, kernel, bias: forward(x, kernel) + bias, (x, kernel, bias), dy)
+
+    return forward, gradients
+
+
+def _autodiff(function, inputs, dy):
+    """(y, gradients of sum(y * dy)): one forward pass and one backward pass."""
+    if measure.backend() == "jax":
+        import jax
+
+        y, pull_back = jax.vjp(function, *inputs)
+        return (y, *pull_back(dy))
+    if measure.backend() == "tensorflow":
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            y = function(*inputs)
+        return (y, *tape.gradient(y, inputs, output_gradients=dy))
+    import torch
+
+    leaves = [a.detach().requires_grad_() for a in inputs]
+    y = function(*leaves)
+    return (y.detach(), *torch.autograd.grad(y, leaves, dy))
+
+
+# --- time --------------------------------------------------------------------------------------
+
+
+def _error(got, expected):
+    """The largest difference, as a share of the largest number expected."""
+    pairs = zip(got, expected, strict=True)
+    pairs = [[ops.convert_to_numpy(a) for a in pair] for pair in pairs]
+    return max(float(np.max(np.abs(a - b)) / np.max(np.abs(b))) for a, b in pairs)
+
+
+def _variants(layer, what, arrays):
+    """{name: a call without arguments} of every side and mode that is compared."""
+    sides = {"ours": ours(layer), "keras": keras_side(layer)}
+    if layer[-1] == layer[0][-1]:
+        sides["depthwise"] = keras_side(layer, depthwise=True)
+    functions = {}
+    for mode in modes():
+        for side, pair in sides.items():
+            function = pair[what == "gradients"]
+            if mode == "compiled":
+                function = measure.compiled(function, xla=side == "ours")
+            functions[f"{side} {mode}"] = lambda function=function: function(*arrays)
+    return functions
+
+
+def _layer_record(name, layer, repeats):
+    arrays = _arrays(layer, np.random.default_rng(SEED))
+    shape, size, filters, stride, dilation, groups = layer
+    pixels = int(np.prod(arrays[3].shape[:3]))
+    record = {
+        "layer": name,
+        "images": list(shape),
+        "kernel": list(arrays[1].shape),
+        "stride": stride,
+        "dilation": dilation,
+        "groups": groups,
+        "forward_gflop": 2e-9 * pixels * size * size * (shape[-1] // groups) * filters,
+    }
+    for what in ("forward", "gradients"):
+        functions = _variants(layer, what, arrays[:2] if what == "forward" else arrays)
+        expected = functions[f"keras {modes()[0]}"]()
+        errors = {}
+        for key, function in functions.items():
+            got = function()
+            pair = ((got,), (expected,)) if what == "forward" else (got, expected)
+            errors[key] = _error(*pair)
+        if max(errors.values()) > TOLERANCE:
+            raise AssertionError(f"{name}, {what}: the results differ, {errors}.")
+        del expected, got
+        times = measure.interleaved(functions, repeats)
+        record[what] = {key: measure.quartiles(seconds) for key, seconds in times.items()}
+        for mode in modes():
+            mine = times[f"ours {mode}"]
+            for side in ("keras", "depthwise"):
+                if f"{side} {mode}" in times:
+                    ratios = float(np.median(mine) / np.median(times[f"{side} {mode}"]))
+                    record[what][f"ratio to {side}, {mode}"] = ratios
+        record[what]["error"] = max(v for k, v in errors.items() if k.startswith("ours"))
+    return record
+
+
+def _matmul_rate(repeats, size=2048):
+    """GFLOP/s of one large matrix product."""
+    rng = np.random.default_rng(SEED)
+    a, b = (
+        ops.convert_to_tensor(rng.normal(size=(size, size)).astype("float32")) for _ in range(2)
+    )
+    seconds = measure.interleaved({"matmul": lambda: ops.matmul(a, b)}, repeats)["matmul"]
+    return float(2e-9 * size**3 / np.median(seconds))
+
+
+def _loops(repeats):
+    """Explicit Python loops over lists, on a layer small enough to wait for."""
+    layer = ((1, 8, 8, 8), 3, 16, 1, 1, 1)
+    x, kernel = _arrays(layer, np.random.default_rng(SEED))[:2]
+    image = np.pad(ops.convert_to_numpy(x)[0], ((1, 1), (1, 1), (0, 0))).tolist()
+    weights = ops.convert_to_numpy(kernel).tolist()
+
+    def loops():
+        output = []
+        for i in range(8):
+            for j in range(8):
+                for k in range(16):
+                    total = 0.0
+                    for m in range(3):
+                        for n in range(3):
+                            for c in range(8):
+                                total += image[i + m][j + n][c] * weights[m][n][c][k]
+                    output.append(total)
+        return output
+
+    expected = ops.convert_to_numpy(keras_side(layer)[0](x, kernel)).reshape(-1)
+    error = float(np.max(np.abs(np.array(loops()) - expected)) / np.max(np.abs(expected)))
+    if error > TOLERANCE:
+        raise AssertionError(f"loops: the results differ by {error}.")
+    times = measure.interleaved(
+        {"loops": loops, "keras": lambda: keras_side(layer)[0](x, kernel)}, repeats
+    )
+    mine, peer = np.median(times["loops"]), np.median(times["keras"])
+    return {
+        "images": list(layer[0]),
+        "kernel": list(kernel.shape),
+        "median_ms": float(mine * 1e3),
+        "ratio": float(mine / peer),
+        "ns_per_multiplication": float(mine * 1e9 / (64 * 16 * 72)),
+    }
+
+
+# --- memory ------------------------------------------------------------------------------------
+
+
+def peak_memory(side, mode):
+    """MiB that one forward pass adds to the peak, in this process; call it in a fresh one."""
+
+    def call(layer):
+        arrays = [measure.wait(a) for a in _arrays(layer, np.random.default_rng(SEED))[:2]]
+        function = (ours(layer) if side == "ours" else keras_side(layer))[0]
+        if mode == "compiled":
+            function = measure.compiled(function, xla=side == "ours")
+        return lambda: function(*arrays), sum(4 * a.size for a in map(np.asarray, arrays))
+
+    tiny, _ = call(MEMORY_TINY)
+    measure.wait(tiny())
+    large, inputs = call(MEMORY_LAYER)
+    return {"inputs_mib": inputs / 2**20, "growth_mib": measure.memory_growth(large)}
+
+
+def _memory_record():
+    shape, size, filters, *_ = MEMORY_LAYER
+    record = {"images": list(shape), "kernel": [size, size, shape[-1], filters]}
+    for mode in modes():
+        for side in ("ours", "keras"):
+            command = [sys.executable, "-m", "benchmarks", "convolution", "--peak", side, mode]
+            done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True)
+            if done.returncode:
+                raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr}")
+            record[f"{side} {mode}"] = json.loads(done.stdout.splitlines()[-1])
+        mine, peer = record[f"ours {mode}"], record[f"keras {mode}"]
+        both = [r["inputs_mib"] + r["growth_mib"] for r in (mine, peer)]
+        record[f"ratio, {mode}"] = both[0] / both[1]
+        record[f"ratio of the growth, {mode}"] = mine["growth_mib"] / peer["growth_mib"]
+    return record
+
+
+# --- one backend -------------------------------------------------------------------------------
+
+
+def _means(layers):
+    """Geometric means; `fastest` takes ops.depthwise_conv as the peer where that is quicker."""
+    means = {}
+    for what in ("forward", "gradients"):
+        for mode in modes():
+            conv = [r[what][f"ratio to keras, {mode}"] for r in layers]
+            fastest = [
+                max(ratio, r[what].get(f"ratio to depthwise, {mode}", 0.0))
+                for ratio, r in zip(conv, layers, strict=True)
+            ]
+            means[f"{what} {mode}"] = {
+                "ops.conv": measure.geometric_mean(conv),
+                "fastest Keras op": measure.geometric_mean(fastest),
+                "largest": max(conv),
+            }
+    return means
+
+
+def measure_backend(repeats, memory=True, only=""):
+    layers = []
+    for name, layer in LAYERS.items():
+        if only in name:
+            layers.append(_layer_record(name, layer, repeats))
+            print(_row(layers[-1]), flush=True)
+    record = {
+        "machine": measure.machine(),
+        "versions": measure.versions(),
+        "repeats": repeats,
+        "seed": SEED,
+        "matmul_gflops": _matmul_rate(repeats),
+        "layers": layers,
+        "means": _means(layers),
+        "loops": _loops(repeats),
+    }
+    if memory:
+        record["memory"] = _memory_record()
+    record["targets"] = _judge(record)
+    return record
+
+
+def _judge(record):
+    """[(what, measured, target, met)], by the definition: ops.conv as the peer of all twelve."""
+    rows = []
+    for what, target in TARGETS[measure.backend()].items():
+        rows.append((what, record["means"][what]["ops.conv"], target))
+    if "memory" in record:
+        for mode in modes():
+            rows.append((f"memory {mode}", record["memory"][f"ratio, {mode}"], MEMORY_TARGET))
+    return [
+        {"what": what, "measured": value, "target": target, "met": bool(value <= target)}
+        for what, value, target in rows
+    ]
+
+
+# --- what is printed ---------------------------------------------------------------------------
+
+
+def _row(record):
+    cells = []
+    for what in ("forward", "gradients"):
+        mode = modes()[0]
+        times = record[what]
+        text = f"{times[f'keras {mode}']['median_ms']:8.2f} {times[f'ours {mode}']['median_ms']:8.2f}"
+        text += "".join(f" {times[f'ratio to keras, {m}']:6.2f}" for m in modes())
+        cells.append(text)
+    return f"{record['layer']:30s}" + " |".join(cells)
+
+
+def report(backend, record):
+    """The record of one backend as Markdown."""
+    kinds = ["eager"] if backend == "torch" else ["compiled", "eager"]
+    first = kinds[0]
+    rate = record["matmul_gflops"]
+    lines = [f"## {backend.capitalize()}", ""]
+    lines += [
+        ", ".join(f"{k} {v}" for k, v in record["versions"].items())
+        + f"; {record['repeats']} interleaved repeats, seed {record['seed']}; "
+        f"matrix product {rate:.0f} GFLOP/s.",
+        "",
+    ]
+    lines += ["| what | measured | target | met |", "| --- | --- | --- | --- |"]
+    for row in record["targets"]:
+        met = "yes" if row["met"] else "**no**"
+        lines.append(f"| {row['what']} | {row['measured']:.2f} | {row['target']} | {met} |")
+    lines += ["", "| geometric mean of the ratios | to ops.conv | to the fastest Keras op | largest |"]
+    lines += ["| --- | --- | --- | --- |"]
+    for what, mean in record["means"].items():
+        lines.append(
+            f"| {what} | {mean['ops.conv']:.2f} | {mean['fastest Keras op']:.2f} "
+            f"| {mean['largest']:.2f} |"
+        )
+    for what in ("forward", "gradients"):
+        title = "Forward" if what == "forward" else "Forward and gradients"
+        lines += ["", f"{title}: milliseconds, median (quartiles), and ours as a multiple.", ""]
+        share = what == "forward"
+        head = ["layer", f"ops.conv, {first}", f"ours, {first}"]
+        head += [f"ratio, {k}" for k in kinds] + [f"to depthwise_conv, {k}" for k in kinds]
+        head += ["GFLOP/s", "of matmul"] if share else []
+        lines.append("| " + " | ".join([*head, "error"]) + " |")
+        lines.append("| --- " * (len(head) + 1) + "|")
+        for r in record["layers"]:
+            t = r[what]
+            cells = [r["layer"], *(_spread(t[f"{side} {first}"]) for side in ("keras", "ours"))]
+            cells += [f"{t[f'ratio to keras, {k}']:.2f}" for k in kinds]
+            ratios = [t.get(f"ratio to depthwise, {k}") for k in kinds]
+            cells += ["" if ratio is None else f"{ratio:.2f}" for ratio in ratios]
+            if share:
+                speed = r["forward_gflop"] / (t[f"ours {first}"]["median_ms"] / 1e3)
+                cells += [f"{speed:.0f}", f"{speed / rate:.0%}"]
+            lines.append("| " + " | ".join([*cells, f"{t['error']:.0e}"]) + " |")
+    if "memory" in record:
+        memory = record["memory"]
+        lines += ["", "| peak memory, MiB | inputs | growth, ours | growth, ops.conv "]
+        lines[-1] += "| ratio of inputs + growth | ratio of growth |"
+        lines.append("| --- " * 6 + "|")
+        for k in kinds:
+            mine, peer = memory[f"ours {k}"], memory[f"keras {k}"]
+            lines.append(
+                f"| forward {k} | {mine['inputs_mib']:.0f} | {mine['growth_mib']:.0f} "
+                f"| {peer['growth_mib']:.0f} | {memory[f'ratio, {k}']:.2f} "
+                f"| {memory[f'ratio of the growth, {k}']:.2f} |"
+            )
+    loops = record["loops"]
+    lines += [
+        "",
+        f"Explicit Python loops on images {tuple(loops['images'])}, kernel "
+        f"{tuple(loops['kernel'])}: {loops['median_ms']:.1f} ms, {loops['ratio']:.0f} times "
+        f"ops.conv there; {loops['ns_per_multiplication']:.0f} ns per multiplication.",
+    ]
+    layer = record["layers"][min(1, len(record["layers"]) - 1)]
+    seconds = layer["forward_gflop"] / 2 * loops["ns_per_multiplication"]
+    peer = layer["forward"][f"keras {first}"]["median_ms"] / 1e3
+    lines[-1] += (
+        f" Extrapolated at that rate, not measured: {layer['layer']} would take {seconds:.0f} s, "
+        f"{seconds / peer:,.0f} times ops.conv."
+    )
+    return "\n".join(lines) + "\n"
+
+
+def _spread(time):
+    return f"{time['median_ms']:.2f} ({time['q1_ms']:.2f}-{time['q3_ms']:.2f})"
+
+
+PREFACE = """# conv2d against keras.ops.conv
+
+Written by `python -m benchmarks convolution --all` on {date}: {processor}, {cores} cores,
+{system}. Every ratio is the median time of cnnbook's function divided by the median time of Keras's
+on the same backend, from calls that alternate in one process; below 1 cnnbook is faster.
+"Compiled" is `jax.jit`, and on TensorFlow `tf.function(jit_compile=True)` against Keras's op in a
+plain `tf.function`, which is its faster form. "Gradients" is one forward pass and the gradients
+of images, kernel and bias: `conv2d` and `conv2d_gradients` against the framework's automatic
+differentiation of `ops.conv`. The error is the largest difference from Keras as a share of the
+largest number. Depthwise layers stand against `ops.conv` with as many groups as channels, and
+beside that against `ops.depthwise_conv`; the last table column of the means takes the quicker of
+the two. Peak memory is the growth of a fresh process's peak resident set over its state once the
+inputs (64 MiB of images and the kernel) exist and the backend has run a tiny convolution; the output (128 MiB) is
+part of the growth, and so is what compiling takes.
+"""
+
+
+# --- all backends ------------------------------------------------------------------------------
+
+
+def _interpreter(backend):
+    value = os.environ.get(f"CNNBOOK_PYTHON_{backend.upper()}")
+    path = Path(value) if value else ROOT / INTERPRETERS[backend] / "bin" / "python"
+    if not path.exists():
+        sys.exit(f"No interpreter for {backend} at {path}; set CNNBOOK_PYTHON_{backend.upper()}.")
+    return str(path)
+
+
+def measure_all(arguments):
+    interpreters = {backend: _interpreter(backend) for backend in INTERPRETERS}
+    records = {}
+    for backend, python in interpreters.items():
+        print(f"\n{backend}", flush=True)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "record.json"
+            command = [python, "-m", "benchmarks", "convolution", "--json", str(path)]
+            command += ["--repeats", str(arguments.repeats)]
+            environment = {**os.environ, "KERAS_BACKEND": backend}
+            subprocess.run(command, cwd=ROOT, env=environment, check=True)
+            records[backend] = json.loads(path.read_text())
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "convolution.json").write_text(json.dumps(records, indent=1) + "\n")
+    preface = PREFACE.format(**records["tensorflow"]["machine"])
+    text = "\n".join([preface, *(report(b, r) for b, r in records.items())])
+    (RESULTS / "convolution.md").write_text(text)
+    print(f"\nWritten: {RESULTS / 'convolution.json'} and convolution.md")
+
+
+def main():
+    parser = argparse.ArgumentParser(prog=sys.argv[0] if " " in sys.argv[0] else None)
+    parser.add_argument("--all", action="store_true", help="three backends; writes the record")
+    parser.add_argument("--repeats", type=int, default=REPEATS)
+    parser.add_argument("--layer", default="", help="only the layers whose name contains this")
+    parser.add_argument("--no-memory", action="store_true")
+    parser.add_argument("--json", type=Path, help="where to write the record of one backend")
+    parser.add_argument("--peak", nargs=2, metavar=("SIDE", "MODE"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.peak:
+        print(json.dumps(peak_memory(*arguments.peak)))
+        return
+    if arguments.all:
+        measure_all(arguments)
+        return
+    record = measure_backend(arguments.repeats, not arguments.no_memory, arguments.layer)
+    print("\n" + report(measure.backend(), record))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(record, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
