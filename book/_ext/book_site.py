@@ -1,0 +1,79 @@
+"""What makes the book a site that asks nothing of other hosts, and links to its repository."""
+
+import builtins
+import re
+import tomllib
+from importlib.metadata import distribution
+from pathlib import Path
+
+from sphinx.util.fileutil import copy_asset
+
+ROOT = Path(__file__).resolve().parents[2]
+MATHJAX = ("tex-chtml.js", "a11y", "input/tex", "output/chtml", "ui")
+COLAB_BRANCH = "colab"  # holds what `make colab` writes
+
+
+def repository_url(root=ROOT):
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return project["urls"]["Repository"]
+
+
+def configure(app, config):
+    config.mathjax_path = "mathjax/tex-chtml.js"
+    config.html_theme_options.update(
+        repository_url=repository_url(),
+        repository_branch="main",
+        use_repository_button=True,
+        use_issues_button=True,
+        navbar_persistent=[],  # the search field stands in the sidebar already
+    )
+
+
+def mathjax_folder():
+    """MathJax as the package sphinx-mathjax-offline carries it, unchanged."""
+    carrier = distribution("sphinx-mathjax-offline")
+    (script,) = (f for f in carrier.files if f.name == MATHJAX[0])
+    return Path(carrier.locate_file(script)).parent
+
+
+def copy_mathjax(app, exception):
+    if exception is None and app.builder.format == "html":
+        source, target = mathjax_folder(), Path(app.outdir) / "_static" / "mathjax"
+        for name in MATHJAX:
+            place = target / name if (source / name).is_dir() else target
+            copy_asset(str(source / name), str(place))
+
+
+def point_to_colab_copies(app, pagename, templatename, context, doctree):
+    """The button opens the chapter's copy that was made for Colab."""
+    for group in context.get("header_buttons", []):
+        for button in group.get("buttons", []):
+            if button.get("text") == "Colab":
+                copy = pagename.removeprefix("notebooks/")
+                organization = repository_url().removeprefix("https://github.com/")
+                base = app.config.html_theme_options["launch_buttons"]["colab_url"].rstrip("/")
+                button["url"] = f"{base}/github/{organization}/blob/{COLAB_BRANCH}/{copy}.ipynb"
+
+
+def link_chapter(app, what, name, obj, options, lines):
+    """A module's docstring names its chapter's notebook: in the book that is a link."""
+    if what == "module":
+        lines[:] = [re.sub(r"``(notebooks/\w+)\.ipynb``", r":doc:`/\1`", line) for line in lines]
+
+
+def leave_others_unlinked(app, env, node, contnode):
+    """ValueError, numpy.ndarray and their kin are documented elsewhere: shown, not linked."""
+    if node.get("refdomain") != "py":
+        return None
+    name = node["reftarget"]
+    known = hasattr(builtins, name) or name.partition(".")[0] in {"keras", "numpy", "matplotlib"}
+    return contnode if known else None
+
+
+def setup(app):
+    app.connect("config-inited", configure, priority=100)
+    app.connect("html-page-context", point_to_colab_copies, priority=900)
+    app.connect("autodoc-process-docstring", link_chapter)
+    app.connect("missing-reference", leave_others_unlinked)
+    app.connect("build-finished", copy_mathjax)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
