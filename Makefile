@@ -15,10 +15,11 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env book test unit notebooks-test scale backends browser benchmarks serve lint lock clean
+.PHONY: help env book test unit notebooks-test text notebooks colab colab-check scale
+.PHONY: backends browser benchmarks serve lint lock clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # Environments: each has a stamp, so that nothing is installed twice.
 
@@ -46,7 +47,7 @@ build/constraints.txt: requirements.txt
 	@mkdir -p build
 	sed -n 's/ \\$$//; /^[a-z0-9].*==/p' requirements.txt > $@
 
-env: .venv/ready ## the environment of the book and its tests
+env: .venv/ready
 
 # The book and its tests.
 
@@ -56,11 +57,23 @@ book: .venv/ready ## build the book
 
 test: unit notebooks-test ## test the package and every chapter
 
-unit: .venv/ready ## test the package: unit tests, doctests, contract
+unit: .venv/ready # unit tests, doctests, contract
 	$(RUN) pytest -n 2
 
-notebooks-test: .venv/ready ## compare what the chapters print with what they store
+notebooks-test: .venv/ready # what the chapters print is what they store
 	$(RUN) pytest -n 2 --dist loadfile --nbval --nbval-current-env $(NOTEBOOKS)
+
+text: .venv/ready ## write the chapters as editable text to build/text (CHAPTER=03 for one)
+	$(RUN) tools.notebooks text $(CHAPTER)
+
+notebooks: .venv/ready ## execute the chapters and store their outputs (CHAPTER=03 for one)
+	$(RUN) tools.notebooks execute $(CHAPTER)
+
+colab: .venv/ready ## write Colab's copies of the chapters to build/colab
+	$(RUN) tools.notebooks colab $(CHAPTER)
+
+colab-check: .venv/ready ## test the wheel and a copy (CHAPTER=01) beside Colab's versions
+	$(RUN) tools.colab_check $(CHAPTER)
 
 scale: .venv/ready ## run the full-size notebooks on the data in the cache
 	@set -- notebooks/at_scale/*.ipynb; if [ -e "$$1" ]; \
