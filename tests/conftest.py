@@ -18,7 +18,9 @@ def parity():
     """A function that asserts agreement and remembers the error for the equation index."""
 
     def assert_parity(function, peer, got, expected, *, rtol=1e-5, atol=1e-5):
-        got, expected = (np.asarray(keras.ops.convert_to_numpy(a), "float64") for a in (got, expected))
+        got, expected = (
+            np.asarray(keras.ops.convert_to_numpy(a), "float64") for a in (got, expected)
+        )
         np.testing.assert_allclose(got, expected, rtol=rtol, atol=atol)
         name = f"{function.__module__.removeprefix('cnnbook.')}.{function.__name__}"
         record = _largest.setdefault(name, {"peer": peer, "error": 0.0, "comparisons": 0})

@@ -131,7 +131,9 @@ def test_hand_computed():
     x = [[[[1.0], [2.0], [0.0]], [[3.0], [1.0], [2.0]], [[0.0], [1.0], [4.0]]]]
     kernel = [[[[1.0]], [[2.0]]], [[[0.0]], [[-1.0]]]]
     y = to_numpy(conv2d(x, kernel, [0.5], **LAST))[0, :, :, 0]
-    np.testing.assert_array_equal(y, [[1 + 4 - 1 + 0.5, 2 - 2 + 0.5], [3 + 2 - 1 + 0.5, 1 + 4 - 4 + 0.5]])
+    np.testing.assert_array_equal(
+        y, [[1 + 4 - 1 + 0.5, 2 - 2 + 0.5], [3 + 2 - 1 + 0.5, 1 + 4 - 4 + 0.5]]
+    )
 
 
 def test_same_padding_puts_the_odd_pixel_last():
@@ -348,7 +350,10 @@ X, K = np.zeros((1, 5, 6, 4)), np.zeros((3, 3, 4, 2))
     [
         (dict(x=X[0]), r"x must have 4 dimensions, got shape \(5, 6, 4\)"),
         (dict(kernel=K[0]), r"kernel must have 4 dimensions, got shape \(3, 4, 2\)"),
-        (dict(kernel=K[:, :, :3]), "kernel has 3 input channels, but x has 4 channels and groups=1"),
+        (
+            dict(kernel=K[:, :, :3]),
+            "kernel has 3 input channels, but x has 4 channels and groups=1",
+        ),
         (dict(groups=2), "kernel has 4 input channels, but x has 4 channels and groups=2"),
         (dict(groups=4, kernel=K[:, :, :1]), "groups=4 does not divide the 2 filters"),
         (dict(groups=0), "groups must be an integer of at least 1, got 0"),
@@ -380,7 +385,9 @@ def test_bad_bias_and_output_gradient():
         conv2d(X, K, np.zeros(3), **LAST)
     with pytest.raises(ValueError, match=r"shape \(1, 3, 4, 2\).*got \(1, 3, 3, 2\)"):
         conv2d_gradients(X, K, np.zeros((1, 3, 3, 2)), **LAST)
-    with pytest.raises(ValueError, match=r"output_gradient must have 4 dimensions, got shape \(3,\)"):
+    with pytest.raises(
+        ValueError, match=r"output_gradient must have 4 dimensions, got shape \(3,\)"
+    ):
         conv2d_gradients(X, K, np.zeros(3), **LAST)
 
 
@@ -410,7 +417,9 @@ def test_transpose_bad_arguments(change, message):
 def test_conv_output_size_counts_windows(size, stride, dilation, padding):
     span = dilation * (3 - 1) + 1
     before, after = {"same": (0, 0), "valid": (0, 0), 1: (1, 1)}.get(padding, (0, 3))
-    starts = [i for i in range(0, size + before + after, stride) if i + span <= size + before + after]
+    starts = [
+        i for i in range(0, size + before + after, stride) if i + span <= size + before + after
+    ]
     if padding == "same":
         starts = range(0, size, stride)
     options = dict(stride=stride, padding=padding, dilation_rate=dilation)

@@ -132,7 +132,9 @@ class Function(Array):
     def _known_mistake(self, answer, drawn):
         for wrong, message in self.mistakes:
             try:
-                pairs = [(_as_array(answer(*_copies(c))), _as_array(wrong(*_copies(c)))) for c in drawn]
+                pairs = [
+                    (_as_array(answer(*_copies(c))), _as_array(wrong(*_copies(c)))) for c in drawn
+                ]
             except Exception:
                 continue
             if all(a is not None and _agree(a, b, self.tolerance) for a, b in pairs):
