@@ -26,7 +26,7 @@ if importlib.util.find_spec("cnnbook") is None:
     %pip install -q cnnbook"""
 FORM = '#@title Solution { display-mode: "form" }\n'
 
-FENCE = re.compile(r"^(?P<indent>\s*)(?P<fence>`{3,}|:{3,}|~{3,})(?P<rest>[^`]*)$")
+FENCE = re.compile(r"^(?P<indent>\s*)(?P<fence>`{3,}|:{3,}|~{3,})(?P<rest>.*)$")
 DIRECTIVE = re.compile(r"^\s*\{(?P<name>[\w:+.-]+)\}\s*(?P<argument>.*)$")
 INLINE = re.compile(
     r"""
@@ -85,6 +85,8 @@ def blocks(text):
     while lines:
         line = lines.pop(0)
         opening = FENCE.match(line)
+        if opening and opening["fence"][0] == "`" and "`" in opening["rest"]:
+            opening = None  # a code span
         directive = opening and DIRECTIVE.match(opening["rest"])
         if not opening or (opening["fence"][0] == ":" and not directive):
             plain.append(line)

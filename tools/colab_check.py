@@ -68,6 +68,12 @@ def installed():
     return set(listed.split())
 
 
+def assert_only_cnnbook_was_added(before, after):
+    added, removed = sorted(after - before), sorted(before - after)
+    if removed or [p.partition("==")[0] for p in added] != ["cnnbook"]:
+        raise CheckError(f"installing the wheel changes packages: {removed} became {added}.")
+
+
 def install_wheel():
     """Builds the wheel and installs it; fails if another package changes by that."""
     wheels = SCRATCH / "wheel"
@@ -78,12 +84,7 @@ def install_wheel():
     before = installed()
     run(PYTHON, "-m", "pip", "install", "--quiet", wheel)
     after = installed()
-    added = {p for p in after - before if not p.startswith("cnnbook==")}
-    if added or before - after or len(after - before) != 1:
-        raise CheckError(
-            "installing the wheel changes packages: "
-            f"{sorted(before - after)} became {sorted(after - before)}."
-        )
+    assert_only_cnnbook_was_added(before, after)
     print(f"Installed {wheel.name}: {len(before)} packages unchanged.")
 
 
@@ -97,6 +98,7 @@ def run_tests():
     if not package.is_relative_to(ENVIRONMENT):
         raise CheckError(f"cnnbook is imported from {package}, not from the wheel.")
     names = {p.stem for p in package.glob("[!_]*")}
+    shutil.copy(ROOT / "pyproject.toml", SCRATCH)  # pytest's settings
     tests = sorted(p for p in folder.glob("test_*.py") if p.stem.removeprefix("test_") in names)
     if not tests:
         raise CheckError("no tests of the package's modules were found.")

@@ -146,6 +146,8 @@ def write_text(path, root=ROOT):
     twin = twin_path(path, root)
     if is_newer(twin, path):
         return f"{twin.relative_to(root)} is newer than its notebook: left as it is."
+    if twin.exists() and twin.stat().st_mtime_ns == path.stat().st_mtime_ns:
+        return f"{twin.relative_to(root)} is in step with its notebook."
     write_atomically(twin, to_text(nbformat.read(path, as_version=4)))
     keep_in_step(twin, path)
     return f"{twin.relative_to(root)} written."
@@ -300,7 +302,8 @@ def execute(path, root=ROOT):
         if twin.stat().st_mtime_ns == read_at:
             keep_in_step(twin, path)
         else:  # edited while the notebook ran: still newer
-            os.utime(twin)
+            stamp = path.stat().st_mtime_ns + 1_000_000
+            os.utime(twin, ns=(stamp, stamp))
     record_status(path, seconds, about, root)
     return f"{name}: {seconds:.1f} s on {about['backend']}."
 
