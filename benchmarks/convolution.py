@@ -339,9 +339,9 @@ def _judge(record):
 def _row(record):
     cells = []
     for what in ("forward", "gradients"):
-        mode = modes()[0]
         times = record[what]
-        text = f"{times[f'keras {mode}']['median_ms']:8.2f} {times[f'ours {mode}']['median_ms']:8.2f}"
+        sides = [times[f"{side} {modes()[0]}"]["median_ms"] for side in ("keras", "ours")]
+        text = f"{sides[0]:8.2f} {sides[1]:8.2f}"
         text += "".join(f" {times[f'ratio to keras, {m}']:6.2f}" for m in modes())
         cells.append(text)
     return f"{record['layer']:30s}" + " |".join(cells)
@@ -363,7 +363,7 @@ def report(backend, record):
     for row in record["targets"]:
         met = "yes" if row["met"] else "**no**"
         lines.append(f"| {row['what']} | {row['measured']:.2f} | {row['target']} | {met} |")
-    lines += ["", "| geometric mean of the ratios | to ops.conv | to the fastest Keras op | largest |"]
+    lines += ["", "| geometric mean | to ops.conv | to the fastest Keras op | largest ratio |"]
     lines += ["| --- | --- | --- | --- |"]
     for what, mean in record["means"].items():
         lines.append(
@@ -424,18 +424,21 @@ def _spread(time):
 
 PREFACE = """# conv2d against keras.ops.conv
 
-Written by `python -m benchmarks convolution --all` on {date}: {processor}, {cores} cores,
-{system}. Every ratio is the median time of cnnbook's function divided by the median time of Keras's
-on the same backend, from calls that alternate in one process; below 1 cnnbook is faster.
-"Compiled" is `jax.jit`, and on TensorFlow `tf.function(jit_compile=True)` against Keras's op in a
-plain `tf.function`, which is its faster form. "Gradients" is one forward pass and the gradients
-of images, kernel and bias: `conv2d` and `conv2d_gradients` against the framework's automatic
-differentiation of `ops.conv`. The error is the largest difference from Keras as a share of the
-largest number. Depthwise layers stand against `ops.conv` with as many groups as channels, and
-beside that against `ops.depthwise_conv`; the last table column of the means takes the quicker of
-the two. Peak memory is the growth of a fresh process's peak resident set over its state once the
-inputs (64 MiB of images and the kernel) exist and the backend has run a tiny convolution; the output (128 MiB) is
-part of the growth, and so is what compiling takes.
+Written by `python -m benchmarks convolution --all` on {date}: {processor}, {cores} cores, {system}.
+
+- Every ratio is the median time of cnnbook's function divided by the median time of Keras's on
+  the same backend, from calls that alternate in one process. Below 1, cnnbook is faster.
+- "Compiled" is `jax.jit`, and on TensorFlow `tf.function(jit_compile=True)` against Keras's op in
+  a plain `tf.function`. PyTorch is measured in its eager mode.
+- "Gradients" is a forward pass and the gradients of images, kernel and bias: `conv2d` and
+  `conv2d_gradients` against the framework's automatic differentiation of `ops.conv`.
+- The targets take `ops.conv` as the peer of all twelve layers. For depthwise layers that is
+  `ops.conv` with as many groups as channels; "fastest Keras op" takes `ops.depthwise_conv` for
+  these layers where it is the quicker of the two.
+- The error is the largest difference from Keras as a share of the largest number.
+- Peak memory is what one forward pass of a fresh process, compilation included, adds to the
+  process's peak resident set, over its state when the inputs (64 MiB) exist and a tiny convolution
+  has run. The growth contains the output (128 MiB). The target is judged on inputs + growth.
 """
 
 

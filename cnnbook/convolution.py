@@ -38,52 +38,57 @@ def _pad(x, paddings):
     return ops.pad(x, ((0, 0), *paddings, (0, 0))) if any(map(any, paddings)) else x
 
 
-def _bands(x, kernel, counts):
-    """Splits the output rows so that no band's patch matrix exceeds BAND_ELEMENTS."""
-    (kh, kw), (rows, columns) = kernel.shape[:2], counts
-    step = rows
-    if kh * kw > 1:
-        per_row = (x.shape[0] or 1) * columns * kh * kw * x.shape[-1]
-        step = max(1, BAND_ELEMENTS // max(1, per_row))
-    return [(top, min(step, rows - top)) for top in range(0, rows, step)]
+def _bands(rows, per_row):
+    """Splits rows of `per_row` elements evenly into (first, count), none above BAND_ELEMENTS."""
+    pieces = min(rows, max(1, -(-rows * per_row // BAND_ELEMENTS)))
+    edges = [rows * i // pieces for i in range(pieces + 1)]
+    return [(top, end - top) for top, end in zip(edges, edges[1:], strict=False)]
 
 
 def _views(x, kernel, strides, dilations, band, columns):
-    """The pixels under each kernel position, for the output rows of one band."""
+    """The pixels under each kernel position in turn, for the output rows of one band."""
     (kh, kw), (top, rows) = kernel.shape[:2], band
-    return [
-        arguments.shifted_view(
-            x, (top * strides[0] + m * dilations[0], n * dilations[1]), (rows, columns), strides
-        )
-        for m in range(kh)
-        for n in range(kw)
-    ]
+    for m in range(kh):
+        for n in range(kw):
+            offset = (top * strides[0] + m * dilations[0], n * dilations[1])
+            yield arguments.shifted_view(x, offset, (rows, columns), strides)
 
 
-def _patch_matrix(views, groups):
-    """im2col: one row per output pixel, (P, kh*kw*C), or (groups, P, kh*kw*C/groups)."""
-    taps, c = len(views), views[0].shape[-1]
-    if groups == 1:
+def _patch_matrices(x, kernel, strides, dilations, counts):
+    """im2col, band by band: (band, matrix), one row per output pixel, (P, kh * kw * C)."""
+    taps, c = kernel.shape[0] * kernel.shape[1], x.shape[-1]
+    for band in _bands(counts[0], (x.shape[0] or 1) * counts[1] * taps * c if taps > 1 else 0):
+        views = list(_views(x, kernel, strides, dilations, band, counts[1]))
         patches = ops.concatenate(views, axis=-1) if taps > 1 else views[0]
-        return ops.reshape(patches, (-1, taps * c))
-    patches = ops.reshape(ops.stack(views, axis=3), (-1, taps, groups, c // groups))
-    patches = ops.transpose(patches, (2, 0, 1, 3))
-    return ops.reshape(patches, (groups, -1, taps * (c // groups)))
+        yield band, ops.reshape(patches, (-1, taps * c))
 
 
-def _by_group(matrix, groups):
-    """(R, groups * C) to (groups, R, C)."""
+def _split(x, groups):
+    """Moves the groups from the channels to the first axis: (groups * N, ..., C / groups)."""
     if groups == 1:
-        return matrix
-    return ops.transpose(ops.reshape(matrix, (-1, groups, matrix.shape[-1] // groups)), (1, 0, 2))
+        return x
+    x = ops.reshape(x, (-1, *x.shape[1:-1], groups, x.shape[-1] // groups))
+    x = ops.moveaxis(x, -2, 0)
+    return ops.reshape(x, (-1, *x.shape[2:]))
 
 
-def _from_group(matrix, groups):
-    """(groups, R, C) to (R, groups * C)."""
+def _join(x, groups):
+    """Undoes `_split`."""
     if groups == 1:
-        return matrix
-    columns = groups * matrix.shape[-1]
-    return ops.reshape(ops.transpose(matrix, (1, 0, 2)), (-1, columns))
+        return x
+    x = ops.moveaxis(ops.reshape(x, (groups, -1, *x.shape[1:])), 0, -2)
+    return ops.reshape(x, (-1, *x.shape[1:-2], groups * x.shape[-1]))
+
+
+def _stacked(matrix, groups):
+    """(groups * R, C) to (groups, R, C), so that matmul keeps the groups apart."""
+    return matrix if groups == 1 else ops.reshape(matrix, (groups, -1, matrix.shape[-1]))
+
+
+def _matrix(kernel, groups):
+    """The kernel as the right factor of a patch matrix: (kh * kw * C_in, C_out) per group."""
+    rows = ops.reshape(kernel, (-1, kernel.shape[-1]))
+    return _stacked(_split(rows, groups), groups)
 
 
 def _is_depthwise(kernel, groups):
@@ -97,20 +102,26 @@ def _widen(view, c_out):
     return view if multiplier == 1 else ops.repeat(view, multiplier, axis=-1)
 
 
+def _narrow(product, c):
+    """Undoes `_widen`, adding up what the filters of one channel hold."""
+    multiplier = product.shape[-1] // c
+    if multiplier == 1:
+        return product
+    return ops.sum(ops.reshape(product, (-1, *product.shape[1:-1], c, multiplier)), axis=-1)
+
+
 def _correlate(x, kernel, strides, dilations, groups, counts):
     """The sum of products at every position: channels last, padding already done."""
-    kh, kw, c_in, c_out = kernel.shape
-    rows = ops.reshape(kernel, (kh * kw * c_in, c_out))
-    outputs = []
-    for band in _bands(x, kernel, counts):
-        views = _views(x, kernel, strides, dilations, band, counts[1])
-        if _is_depthwise(kernel, groups):
-            taps = zip(views, ops.unstack(rows), strict=True)
-            outputs.append(sum(_widen(view, c_out) * weights for view, weights in taps))
-        else:
-            y = ops.matmul(_patch_matrix(views, groups), _by_group(rows, groups))
-            outputs.append(ops.reshape(_from_group(y, groups), (-1, band[1], counts[1], c_out)))
-    return ops.concatenate(outputs, axis=1) if len(outputs) > 1 else outputs[0]
+    c_out = kernel.shape[-1]
+    if _is_depthwise(kernel, groups):
+        views = _views(x, kernel, strides, dilations, (0, counts[0]), counts[1])
+        taps = zip(views, ops.unstack(ops.reshape(kernel, (-1, c_out))), strict=True)
+        return sum(_widen(view, c_out) * weights for view, weights in taps)
+    x, matrix, outputs = _split(x, groups), _matrix(kernel, groups), []
+    for (_, rows), patches in _patch_matrices(x, kernel, strides, dilations, counts):
+        y = ops.matmul(_stacked(patches, groups), matrix)
+        outputs.append(ops.reshape(y, (-1, rows, counts[1], c_out // groups)))
+    return _join(ops.concatenate(outputs, axis=1) if len(outputs) > 1 else outputs[0], groups)
 
 
 def _add_bias(y, bias):
@@ -124,30 +135,59 @@ def _add_bias(y, bias):
     return y + bias
 
 
-def _insert_zeros(y, strides):
-    """Puts stride - 1 zeros between neighbouring pixels."""
+def _interleave(phases, strides, like):
+    """Puts phase (a, b) on the pixels (a, b) of each cell of stride x stride pixels."""
     if strides == (1, 1):
-        return y
-    _, h, w, c = y.shape
-    sh, sw = strides
-    y = ops.reshape(y, (-1, h, 1, w, 1, c))
-    y = ops.pad(y, ((0, 0), (0, 0), (0, sh - 1), (0, 0), (0, sw - 1), (0, 0)))
-    return ops.reshape(y, (-1, h * sh, w * sw, c))[:, : (h - 1) * sh + 1, : (w - 1) * sw + 1]
+        return phases[0, 0]
+    empty = ops.zeros_like(like)  # no kernel entry meets these pixels
+    down, right = map(range, strides)
+    rows = [ops.stack([phases.get((a, b), empty) for b in right], axis=3) for a in down]
+    _, h, w, c = like.shape
+    return ops.reshape(ops.stack(rows, axis=2), (-1, h * strides[0], w * strides[1], c))
 
 
 def _input_gradient(dy, kernel, sizes, strides, dilations, groups):
-    """Sends dy back through the kernel onto a padded image of the given sizes."""
+    """Sends dy back through the kernel onto a padded image of the given sizes.
+
+    The steps of im2col backwards: one matrix product gives what every pixel of dy sends
+    through every kernel entry, and shifted views of it are added up. With a stride, an entry
+    reaches only every stride-th pixel: the pixels of one remainder, a phase, are added by
+    themselves, so that nothing is multiplied by zero.
+    """
     kh, kw, c_in, c_out = kernel.shape
-    turned = ops.reshape(ops.flip(kernel, axis=(0, 1)), (kh, kw, c_in, groups, c_out // groups))
-    turned = ops.reshape(
-        ops.transpose(turned, (0, 1, 4, 3, 2)), (kh, kw, c_out // groups, groups * c_in)
-    )
-    spread = _insert_zeros(dy, strides)
-    margins = [(k - 1) * d for k, d in zip((kh, kw), dilations, strict=True)]
-    paddings = [
-        (m, n - have) for n, have, m in zip(sizes, spread.shape[1:3], margins, strict=True)
-    ]
-    return _correlate(_pad(spread, paddings), turned, (1, 1), dilations, groups, tuple(sizes))
+    depthwise = _is_depthwise(kernel, groups)
+    counts = [-(-n // s) for n, s in zip(sizes, strides, strict=True)]  # pixels of one phase
+    reach = [(k - 1) * d // s for k, d, s in zip((kh, kw), dilations, strides, strict=True)]
+    margins = [(r, n - have) for r, n, have in zip(reach, counts, dy.shape[1:3], strict=True)]
+    dy = _pad(dy, margins)
+    if depthwise:
+        per_row, weights = 0, ops.unstack(ops.reshape(kernel, (-1, c_out)))
+    else:
+        dy, weights = _split(dy, groups), ops.swapaxes(_matrix(kernel, groups), -1, -2)
+        per_row = (dy.shape[0] or 1) * dy.shape[2] * kh * kw * c_in
+    outputs = []
+    for top, rows in _bands(counts[0], per_row):
+        sent = dy[:, top : top + rows + reach[0]]
+        if not depthwise:
+            shape = (-1, *sent.shape[1:3], kh * kw * c_in)
+            sent = ops.reshape(sent, (-1, sent.shape[-1]))
+            sent = ops.reshape(ops.matmul(_stacked(sent, groups), weights), shape)
+        phases = {}
+        for t, (m, n) in enumerate((m, n) for m in range(kh) for n in range(kw)):
+            down, a = divmod(m * dilations[0], strides[0])
+            right, b = divmod(n * dilations[1], strides[1])
+            piece = arguments.shifted_view(
+                sent, (reach[0] - down, reach[1] - right), (rows, counts[1]), (1, 1)
+            )
+            if depthwise:
+                piece = _narrow(piece * weights[t], groups)
+            else:
+                piece = piece[..., t * c_in : (t + 1) * c_in]
+            phases[a, b] = phases[a, b] + piece if (a, b) in phases else piece
+        outputs.append(_interleave(phases, strides, piece))
+    dx = ops.concatenate(outputs, axis=1) if len(outputs) > 1 else outputs[0]
+    dx = dx[:, : sizes[0], : sizes[1]]
+    return dx if depthwise else _join(dx, groups)
 
 
 def _crop(x, amounts):
@@ -157,19 +197,16 @@ def _crop(x, amounts):
 
 def _kernel_gradient(x, kernel, dy, strides, dilations, groups, counts):
     """For each kernel entry, the pixels that it met, weighted by dy."""
-    c_out = kernel.shape[-1]
-    total = 0.0
-    for band in _bands(x, kernel, counts):
-        views = _views(x, kernel, strides, dilations, band, counts[1])
-        part = dy[:, band[0] : band[0] + band[1]]
-        if _is_depthwise(kernel, groups):
-            products = [ops.sum(_widen(v, c_out) * part, axis=(0, 1, 2)) for v in views]
-            total = total + ops.stack(products)
-        else:
-            patches = ops.swapaxes(_patch_matrix(views, groups), -1, -2)
-            part = _by_group(ops.reshape(part, (-1, c_out)), groups)
-            total = total + _from_group(ops.matmul(patches, part), groups)
-    return ops.reshape(total, kernel.shape)
+    if _is_depthwise(kernel, groups):
+        views = _views(x, kernel, strides, dilations, (0, counts[0]), counts[1])
+        products = [ops.sum(_widen(v, dy.shape[-1]) * dy, axis=(0, 1, 2)) for v in views]
+        return ops.reshape(ops.stack(products), kernel.shape)
+    x, dy, total = _split(x, groups), _split(dy, groups), 0.0
+    for (top, rows), patches in _patch_matrices(x, kernel, strides, dilations, counts):
+        part = _stacked(ops.reshape(dy[:, top : top + rows], (-1, dy.shape[-1])), groups)
+        total = total + ops.matmul(ops.swapaxes(part, -1, -2), _stacked(patches, groups))
+    total = ops.reshape(ops.swapaxes(total, -1, -2), (-1, dy.shape[-1]))
+    return ops.reshape(_join(total, groups), kernel.shape)
 
 
 def conv2d(
