@@ -3,6 +3,8 @@
 import importlib
 import json
 import os
+import subprocess
+import sys
 
 import keras
 import nbformat
@@ -355,6 +357,12 @@ def test_installing_the_wheel_may_only_add_the_package():
     ):
         with pytest.raises(colab_check.CheckError, match="changes packages"):
             colab_check.assert_only_cnnbook_was_added(before, after)
+
+
+def test_a_module_run_as_a_command_knows_its_own_errors(root, book):
+    command = [sys.executable, "-m", "tools.notebooks", "colab", "none"]
+    result = subprocess.run(command, cwd=notebooks.ROOT, capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (1, "there is no notebook 'none'.\n")
 
 
 def test_a_missing_python_is_named(monkeypatch, tmp_path):

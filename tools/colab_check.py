@@ -31,7 +31,8 @@ def run(*command, cwd=ROOT, **options):
     """Runs a command and returns its output, if asked; raises where it fails."""
     command = [str(c) for c in command]
     print("+", *command, flush=True)
-    result = subprocess.run(command, cwd=cwd, text=True, **options)
+    environment = {"TF_CPP_MIN_LOG_LEVEL": "2", **os.environ, "KERAS_BACKEND": "tensorflow"}
+    result = subprocess.run(command, cwd=cwd, env=environment, text=True, **options)
     if result.returncode:
         raise CheckError(f"failed with {result.returncode}: {' '.join(command)}")
     return result.stdout
@@ -102,7 +103,8 @@ def run_tests():
     tests = sorted(p for p in folder.glob("test_*.py") if p.stem.removeprefix("test_") in names)
     if not tests:
         raise CheckError("no tests of the package's modules were found.")
-    run(PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests, cwd=SCRATCH)
+    options = ["-q", "-p", "no:cacheprovider", "-W", "default"]  # old packages may warn
+    run(PYTHON, "-m", "pytest", *options, *tests, cwd=SCRATCH)
 
 
 def run_copy(name):

@@ -337,4 +337,6 @@ def main(arguments=None, root=ROOT):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    from tools.notebooks import main as start  # one NotebookError, also for tools.colab
+
+    sys.exit(start())
