@@ -34,7 +34,7 @@ def small_cnn():
 def better_cnn():
     """Four blocks with batch normalization."""
     blocks = []
-    for filters in (32, 64, 96, 128):
+    for filters in (16, 32, 64, 64):
         blocks += [
             layers.Conv2D(filters, 3, padding="same", use_bias=False),
             layers.BatchNormalization(momentum=0.9),
@@ -61,10 +61,10 @@ def accuracy(build, epochs, seed, **options):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--models", nargs="*", choices=MODELS, default=list(MODELS))
-    parser.add_argument("--difficulty", nargs="*", type=float, default=[0.0, 0.5, 1.0])
+    parser.add_argument("--difficulty", nargs="*", type=float, default=[0.5, 0.0, 1.0])
     arguments = parser.parse_args()
     print(f"keras {keras.__version__}, {keras.backend.backend()}, {arguments.epochs} epochs")
     for difficulty in arguments.difficulty:

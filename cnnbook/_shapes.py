@@ -132,8 +132,8 @@ def _object(rng, labels, difficulty, rotation):
     n = len(labels)
     size, turn, stretch = rng.random((3, n))
     place = rng.uniform(-1, 1, (n, 2))
-    radius = 12.5 - size * (3 + 4 * difficulty)
-    center = place * (16 - radius)[:, None] * (0.3 + 0.7 * difficulty)
+    radius = 12.5 - size * (3 + 2 * difficulty)
+    center = place * (16 - radius)[:, None] * (0.3 + 0.5 * difficulty)
     u, v = _turned(center, np.deg2rad((2 * turn - 1) * rotation))
     ratio = 1 + (2 * stretch - 1) * 0.25 * difficulty
     u, v = u / _per_image(radius * ratio**0.5), v / _per_image(radius / ratio**0.5)
@@ -158,18 +158,18 @@ def _light(rng, n, difficulty):
     """A gain and a slope of the brightness across each image: (N, H, W)."""
     gain, slope, angle = rng.random((3, n))
     x, y = _turned(np.zeros((n, 2)), 2 * np.pi * angle)
-    gain = 1 + (0.8 * gain - 0.5) * difficulty
-    return _per_image(gain) * (1 + x * _per_image(slope * difficulty * 0.04))
+    gain = 1 + (0.7 * gain - 0.4) * difficulty
+    return _per_image(gain) * (1 + x * _per_image(slope * difficulty * 0.03))
 
 
 def _background(rng, n, difficulty):
     """Textured and cluttered images (N, 3, H, W), and the mean color of each."""
     base = rng.uniform(0.1, 0.9, (n, 3)).astype("float32")
-    tint = rng.uniform(-1, 1, (n, 3)).astype("float32") * np.float32(0.6 * difficulty)
+    tint = rng.uniform(-1, 1, (n, 3)).astype("float32") * np.float32(0.22 * difficulty)
     image = base[:, :, None, None] + tint[:, :, None, None] * _texture(rng, n)[:, None]
     for present in rng.random((CLUTTER, n)):
         coverage, color = _bars(rng, n, np.zeros((n, 2)), 16)
-        _blend(image, color, coverage * _per_image(present < 1.2 * difficulty))
+        _blend(image, color, coverage * _per_image(present < 0.5 * difficulty))
     return image, base
 
 
@@ -179,11 +179,11 @@ def _draw_batch(rng, difficulty, rotation):
     image, base = _background(rng, n, difficulty)
     coverage, center, radius = _object(rng, labels, difficulty, rotation)
     step = rng.uniform(0.5, 1, (n, 3)) * rng.choice([-1.0, 1.0], (n, 3))
-    color = _apart(base, step * (0.5 - 0.25 * difficulty)).astype("float32")
-    shade = _texture(rng, n)[:, None] * np.float32(0.25 * difficulty)
+    color = _apart(base, step * (0.5 - 0.13 * difficulty)).astype("float32")
+    shade = _texture(rng, n)[:, None] * np.float32(0.13 * difficulty)
     _blend(image, color[:, :, None, None] + shade, coverage)
     occluder, color = _bars(rng, n, center, 0.5 * radius[:, None])
-    occluder *= _per_image(rng.random(n) < difficulty)
+    occluder *= _per_image(rng.random(n) < 0.5 * difficulty)
     whole = coverage > 0.5
     mask = whole & (occluder < 0.5)
     hidden = mask.sum((1, 2)) < VISIBLE * whole.sum((1, 2))
@@ -191,7 +191,7 @@ def _draw_batch(rng, difficulty, rotation):
     _blend(image, color, occluder)
     image *= _light(rng, n, difficulty)[:, None]
     noise = rng.standard_normal(image.shape, "float32")
-    image += noise * np.float32(0.01 + 0.08 * difficulty)
+    image += noise * np.float32(0.01 + 0.04 * difficulty)
     image = np.round(np.clip(image, 0, 1) * 255).astype("uint8")
     return image.transpose(0, 2, 3, 1), labels, mask.astype("uint8")
 
