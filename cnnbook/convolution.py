@@ -3,6 +3,7 @@
 Chapter: ``notebooks/01_convolution.ipynb``.
 """
 
+import numpy as np
 from keras import ops
 
 from cnnbook import _arguments as arguments
@@ -43,6 +44,10 @@ def _bands(rows, per_row):
     pieces = min(rows, max(1, -(-rows * per_row // BAND_ELEMENTS)))
     edges = [rows * i // pieces for i in range(pieces + 1)]
     return [(top, end - top) for top, end in zip(edges, edges[1:], strict=False)]
+
+
+def _stack_bands(outputs):
+    return ops.concatenate(outputs, axis=1) if len(outputs) > 1 else outputs[0]
 
 
 def _views(x, kernel, strides, dilations, band, columns):
@@ -121,7 +126,7 @@ def _correlate(x, kernel, strides, dilations, groups, counts):
     for (_, rows), patches in _patch_matrices(x, kernel, strides, dilations, counts):
         y = ops.matmul(_stacked(patches, groups), matrix)
         outputs.append(ops.reshape(y, (-1, rows, counts[1], c_out // groups)))
-    return _join(ops.concatenate(outputs, axis=1) if len(outputs) > 1 else outputs[0], groups)
+    return _join(_stack_bands(outputs), groups)
 
 
 def _add_bias(y, bias):
@@ -135,58 +140,51 @@ def _add_bias(y, bias):
     return y + bias
 
 
-def _interleave(phases, strides, like):
+def _sent(dy, kernel, groups):
+    """What each pixel of dy sends through each kernel entry, entry by entry."""
+    kh, kw, c_in, c_out = kernel.shape
+    if _is_depthwise(kernel, groups):
+        return (_narrow(dy * w, groups) for w in ops.unstack(ops.reshape(kernel, (-1, c_out))))
+    rows = _stacked(ops.reshape(dy, (-1, dy.shape[-1])), groups)
+    sent = ops.matmul(rows, ops.swapaxes(_matrix(kernel, groups), -1, -2))
+    sent = ops.reshape(sent, (-1, *dy.shape[1:3], kh * kw * c_in))
+    return (sent[..., t : t + c_in] for t in range(0, kh * kw * c_in, c_in))
+
+
+def _interleave(phases, strides):
     """Puts phase (a, b) on the pixels (a, b) of each cell of stride x stride pixels."""
     if strides == (1, 1):
         return phases[0, 0]
-    empty = ops.zeros_like(like)  # no kernel entry meets these pixels
+    _, h, w, c = phases[0, 0].shape
+    empty = ops.zeros_like(phases[0, 0])  # for pixels that no kernel entry meets
     down, right = map(range, strides)
     rows = [ops.stack([phases.get((a, b), empty) for b in right], axis=3) for a in down]
-    _, h, w, c = like.shape
     return ops.reshape(ops.stack(rows, axis=2), (-1, h * strides[0], w * strides[1], c))
 
 
 def _input_gradient(dy, kernel, sizes, strides, dilations, groups):
     """Sends dy back through the kernel onto a padded image of the given sizes.
 
-    The steps of im2col backwards: one matrix product gives what every pixel of dy sends
-    through every kernel entry, and shifted views of it are added up. With a stride, an entry
-    reaches only every stride-th pixel: the pixels of one remainder, a phase, are added by
-    themselves, so that nothing is multiplied by zero.
+    This is im2col backwards: shifted views of what was sent are added up. With a stride, an
+    entry reaches every stride-th pixel only, a phase, so each phase is added up by itself.
     """
-    kh, kw, c_in, c_out = kernel.shape
-    depthwise = _is_depthwise(kernel, groups)
+    taps = [(m * dilations[0], n * dilations[1]) for m, n in np.ndindex(*kernel.shape[:2])]
     counts = [-(-n // s) for n, s in zip(sizes, strides, strict=True)]  # pixels of one phase
-    reach = [(k - 1) * d // s for k, d, s in zip((kh, kw), dilations, strides, strict=True)]
-    margins = [(r, n - have) for r, n, have in zip(reach, counts, dy.shape[1:3], strict=True)]
-    dy = _pad(dy, margins)
-    if depthwise:
-        per_row, weights = 0, ops.unstack(ops.reshape(kernel, (-1, c_out)))
-    else:
-        dy, weights = _split(dy, groups), ops.swapaxes(_matrix(kernel, groups), -1, -2)
-        per_row = (dy.shape[0] or 1) * dy.shape[2] * kh * kw * c_in
+    reach = [last // s for last, s in zip(taps[-1], strides, strict=True)]
+    dy = _pad(dy, [(r, n - k) for r, n, k in zip(reach, counts, dy.shape[1:3], strict=True)])
+    depthwise = _is_depthwise(kernel, groups)
+    dy = dy if depthwise else _split(dy, groups)
+    per_row = 0 if depthwise else (dy.shape[0] or 1) * dy.shape[2] * len(taps) * kernel.shape[2]
     outputs = []
     for top, rows in _bands(counts[0], per_row):
-        sent = dy[:, top : top + rows + reach[0]]
-        if not depthwise:
-            shape = (-1, *sent.shape[1:3], kh * kw * c_in)
-            sent = ops.reshape(sent, (-1, sent.shape[-1]))
-            sent = ops.reshape(ops.matmul(_stacked(sent, groups), weights), shape)
-        phases = {}
-        for t, (m, n) in enumerate((m, n) for m in range(kh) for n in range(kw)):
-            down, a = divmod(m * dilations[0], strides[0])
-            right, b = divmod(n * dilations[1], strides[1])
-            piece = arguments.shifted_view(
-                sent, (reach[0] - down, reach[1] - right), (rows, counts[1]), (1, 1)
-            )
-            if depthwise:
-                piece = _narrow(piece * weights[t], groups)
-            else:
-                piece = piece[..., t * c_in : (t + 1) * c_in]
+        pieces, phases = _sent(dy[:, top : top + rows + reach[0]], kernel, groups), {}
+        for (m, n), piece in zip(taps, pieces, strict=True):
+            (down, a), (right, b) = divmod(m, strides[0]), divmod(n, strides[1])
+            offset = (reach[0] - down, reach[1] - right)
+            piece = arguments.shifted_view(piece, offset, (rows, counts[1]), (1, 1))
             phases[a, b] = phases[a, b] + piece if (a, b) in phases else piece
-        outputs.append(_interleave(phases, strides, piece))
-    dx = ops.concatenate(outputs, axis=1) if len(outputs) > 1 else outputs[0]
-    dx = dx[:, : sizes[0], : sizes[1]]
+        outputs.append(_interleave(phases, strides))
+    dx = _stack_bands(outputs)[:, : sizes[0], : sizes[1]]
     return dx if depthwise else _join(dx, groups)
 
 
