@@ -321,18 +321,19 @@ def test_solutions_are_collapsed(book):
         new_code_cell('check("a-1", None)'),
         new_markdown_cell("```{solution-start} a-1\n:class: dropdown\n```\n\nBecause."),
         new_code_cell('check("a-1", 2)', metadata={"tags": ["x"]}),
-        new_markdown_cell("```{solution-end}\n```"),
-        new_markdown_cell("After."),
+        new_markdown_cell("Q.\n\n```{solution-end}\n```\n\nAfter."),
+        new_code_cell("after"),
     ]
     copy = colab.convert(new_notebook(cells=cells), "notebooks/01_first", book)
-    pointer, install, question, words, solution, after = copy.cells
+    pointer, install, question, words, solution, end, after = copy.cells
     assert "https://b.org/b/notebooks/01_first.html" in pointer.source
     assert "%pip install -q cnnbook" in install.source
     assert question.source == 'check("a-1", None)'
     assert words.source == "<details><summary>Solution</summary>\n\nBecause.\n\n</details>"
     assert solution.source == '#@title Solution { display-mode: "form" }\ncheck("a-1", 2)'
     assert solution.metadata == {"cellView": "form"}
-    assert after.source == "After."
+    assert end.source == "<details><summary>Solution</summary>\n\nQ.\n\n</details>\n\nAfter."
+    assert after.source == "after"
     nbformat.validate(copy)
 
 

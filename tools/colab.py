@@ -241,17 +241,27 @@ class Converter:
 
     # Blocks
 
-    def markdown(self, text):
-        parts = []
+    def cell(self, text):
+        """A Markdown cell's text; what lies in a solution is folded."""
+        sections = [(self.in_solution, [])]
         for kind, block in blocks(text):
-            if kind == "code":
-                parts.append(block)
-            elif kind == "text":
-                parts.append(INLINE.sub(self.inline, block))
+            if kind == "directive" and block.name in ("solution-start", "solution-end"):
+                self.in_solution = block.name == "solution-start"
+                sections.append((self.in_solution, []))
             else:
-                parts.append(textwrap.indent(self.directive(block), block.indent))
-        joined = "\n".join(parts)
-        return re.sub(r"\n{3,}", "\n\n", joined).strip("\n")
+                sections[-1][1].append(self.block(kind, block))
+        texts = [(inside, tidy(parts)) for inside, parts in sections]
+        return "\n\n".join(details(t) if inside else t for inside, t in texts if t)
+
+    def markdown(self, text):
+        return tidy(self.block(kind, block) for kind, block in blocks(text))
+
+    def block(self, kind, block):
+        if kind == "code":
+            return block
+        if kind == "text":
+            return INLINE.sub(self.inline, block)
+        return textwrap.indent(self.directive(block), block.indent)
 
     def directive(self, block):
         name, body = block.name, block.body
@@ -262,12 +272,6 @@ class Converter:
             return (
                 f"\n**Exercise {block.options.get('label', '')}{title}**\n\n{self.markdown(body)}\n"
             )
-        if name == "solution-start":
-            self.in_solution = True
-            return ""
-        if name == "solution-end":
-            self.in_solution = False
-            return ""
         if name == "solution":
             return details(self.markdown(body))
         if name in ("figure", "image"):
@@ -432,14 +436,11 @@ class Converter:
         converted = []
         for index, cell in enumerate(cells):
             before = len(self.problems)
-            inside = self.in_solution
             new = nbformat.from_dict(cell)
             new.metadata = {}
             if cell.cell_type == "markdown":
-                new.source = self.markdown(cell.source)
+                new.source = self.cell(cell.source)
                 self.problems += survivors(new.source)
-                if (inside or self.in_solution) and new.source:
-                    new.source = details(new.source)
             elif self.in_solution and cell.cell_type == "code":
                 new.source = FORM + cell.source
                 new.metadata = {"cellView": "form"}
@@ -449,6 +450,10 @@ class Converter:
         if self.in_solution:
             self.problems.append("a {solution-start} without its {solution-end}")
         return converted
+
+
+def tidy(parts):
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(parts)).strip("\n")
 
 
 def details(text):
