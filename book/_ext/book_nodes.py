@@ -27,7 +27,7 @@ def reference(domain, role, target, text, docname):
 
 def section(title, identifier, document):
     node = nodes.section(ids=[identifier], names=[nodes.fully_normalize_name(identifier)])
-    node += nodes.title("", "", *([title] if isinstance(title, nodes.Node) else [nodes.Text(title)]))
+    node += nodes.title(title, title)
     document.note_explicit_target(node)
     return node
 

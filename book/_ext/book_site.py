@@ -49,7 +49,7 @@ def point_to_colab_copies(app, pagename, templatename, context, doctree):
     for group in context.get("header_buttons", []):
         for button in group.get("buttons", []):
             if button.get("text") == "Colab":
-                copy = pagename.removeprefix("notebooks/")
+                copy = pagename.rpartition("/")[2]
                 organization = repository_url().removeprefix("https://github.com/")
                 base = app.config.html_theme_options["launch_buttons"]["colab_url"].rstrip("/")
                 button["url"] = f"{base}/github/{organization}/blob/{COLAB_BRANCH}/{copy}.ipynb"
@@ -59,6 +59,13 @@ def link_chapter(app, what, name, obj, options, lines):
     """A module's docstring names its chapter's notebook: in the book that is a link."""
     if what == "module":
         lines[:] = [re.sub(r"``(notebooks/\w+)\.ipynb``", r":doc:`/\1`", line) for line in lines]
+
+
+def show_that_nothing_is_raised(app, what, name, obj, options, lines):
+    """A section "Raises" that names no error is prose, not a list of exceptions."""
+    for index, (line, following) in enumerate(zip(lines, lines[1:], strict=False)):
+        if line.strip() == "Raises:" and following.strip().startswith("Nothing"):
+            lines[index] = line.replace("Raises", "Errors")
 
 
 def leave_others_unlinked(app, env, node, contnode):
@@ -74,6 +81,7 @@ def setup(app):
     app.connect("config-inited", configure, priority=100)
     app.connect("html-page-context", point_to_colab_copies, priority=900)
     app.connect("autodoc-process-docstring", link_chapter)
+    app.connect("autodoc-process-docstring", show_that_nothing_is_raised, priority=100)
     app.connect("missing-reference", leave_others_unlinked)
     app.connect("build-finished", copy_mathjax)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

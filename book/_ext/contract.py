@@ -12,7 +12,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 EQUATION_FREE = ("datasets", "plotting", "exercises")
-LABELED = re.compile(r"^\s*\$\$(?P<body>(?:(?!\$\$).)+?)\$\$[ \t]*\((?P<label>[\w-]+)\)", re.M | re.S)
+LABELED = re.compile(
+    r"^\s*\$\$(?P<body>(?:(?!\$\$).)+?)\$\$[ \t]*\((?P<label>[\w-]+)\)", re.M | re.S
+)
 CITED = re.compile(r":eq:`(?:[^`<]*<)?([\w-]+)>?`")
 SPACING = re.compile(r"\\(?:qquad|quad|[,;:!])|~|&")
 
@@ -107,7 +109,9 @@ def function_from(name, docstring):
 def module_names(root=ROOT):
     """The package's modules that are not private: files and folders."""
     package = root / "cnnbook"
-    names = {p.stem for p in package.glob("*.py")} | {p.parent.name for p in package.glob("*/__init__.py")}
+    names = {p.stem for p in package.glob("*.py")} | {
+        p.parent.name for p in package.glob("*/__init__.py")
+    }
     return sorted(n for n in names if not n.startswith("_"))
 
 

@@ -1,10 +1,9 @@
 """The directive ``equation-index``: every equation, its function, and how well they agree."""
 
-from docutils import nodes
-from sphinx.util.docutils import SphinxDirective
-
 import book_nodes
 import contract
+from docutils import nodes
+from sphinx.util.docutils import SphinxDirective
 
 BACKENDS = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
 HEADINGS = ["Function", "Compared with", *(f"Error, {name}" for name in BACKENDS.values())]

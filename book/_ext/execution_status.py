@@ -2,11 +2,10 @@
 
 import json
 
-from docutils import nodes
-from sphinx.util.docutils import SphinxDirective
-
 import book_nodes
 import contract
+from docutils import nodes
+from sphinx.util.docutils import SphinxDirective
 
 HEADINGS = ["Notebook", "Executed", "Seconds", "Backend", "Versions", "Processor"]
 
@@ -22,8 +21,9 @@ class ExecutionStatus(SphinxDirective):
     def run(self):
         self.env.metadata[self.env.docname]["generated"] = True
         status = read_status()
-        pages = [p.relative_to(contract.ROOT) for p in contract.book_pages() if p.suffix == ".ipynb"]
-        rows = [self.make_row(p.with_suffix("").as_posix(), status) for p in pages]
+        paths = [p for p in contract.book_pages() if p.suffix == ".ipynb"]
+        pages = [p.relative_to(contract.ROOT).with_suffix("").as_posix() for p in paths]
+        rows = [self.make_row(page, status) for page in pages]
         return [book_nodes.table(HEADINGS, rows, [22, 13, 10, 13, 22, 20])]
 
     def make_row(self, page, status):

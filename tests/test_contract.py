@@ -1,0 +1,468 @@
+"""No equation without a tested function, no function without its equation.
+
+The functions that judge take plain data and return the problems that they find, so that each kind
+of problem can be shown to them.
+"""
+
+import ast
+import math
+import re
+import sys
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+
+import keras
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "book" / "_ext"))
+
+import contract  # noqa: E402
+
+CHAPTERS = [  # in the design's order: the first is chapter 01
+    *("convolution", "activations", "pooling", "normalization", "dropout", "dense", "softmax"),
+    *("preprocessing", "augmentation"),
+    *("losses", "optimizers", "training", "industrial_cnn"),
+    *("quantization", "pruning", "distillation", "deployment"),
+    *("metrics", "segmentation", "roc", "calibration"),
+    *("regularization", "initialization", "tuning"),
+    *("resnet", "separable_convolution", "attention", "convnext", "contrastive"),
+    *("architecture_search",),
+    *("cost", "interpretation", "transfer", "scaling"),
+]
+BACKENDS = ("tensorflow", "jax", "torch")
+BACKEND_MODULES = ("training", "deployment", "scaling")  # may ask which backend runs
+BUILDING_BLOCKS = CHAPTERS[:7]
+ELEMENTARY = {"one_hot", "multi_hot", "sigmoid"}  # what keras.ops.nn holds of array operations
+EXPLAINED = {n for n in dir(keras.ops.nn) if not n.startswith("_")} - ELEMENTARY | {"moments"}
+SPEC = yaml.safe_load((ROOT / "tests" / "spec_equations.yml").read_text())
+
+
+# Judges
+
+
+def find_pairing_problems(equations, functions):
+    """Labels without a function, functions without a label, and where the two differ."""
+    problems = []
+    counts = Counter(e.label for e in equations)
+    for label, count in counts.items():
+        if count > 1:
+            problems.append(f"{label} is defined {count} times")
+        if not any(label in f.labels for f in functions):
+            problems.append(f"{label} is cited by no function")
+        if not label.startswith("eq-"):
+            problems.append(f"{label} does not begin with eq-")
+    bodies = {e.label: contract.fold(e.body) for e in equations}
+    for function in functions:
+        if not function.labels:
+            problems.append(f"{function.name} cites no equation")
+        blocks = [contract.fold(b) for b in function.blocks]
+        repeated = []
+        for label in function.labels:
+            if label not in bodies:
+                problems.append(f"{function.name} cites {label}, which no chapter defines")
+            elif bodies[label] not in blocks:
+                problems.append(f"{function.name} does not repeat {label} as its chapter writes it")
+            else:
+                repeated.append(bodies[label])
+        for block in blocks:
+            if block not in repeated:
+                problems.append(f"{function.name} has a block of no equation it cites: {block}")
+    return problems
+
+
+def find_spec_problems(spec, equations):
+    """Equations of the spec that are missing, altered, misplaced, or pending without cause."""
+    problems = []
+    present = {e.label: e for e in equations}
+    for label, count in Counter(entry["label"] for entry in spec).items():
+        if count > 1:
+            problems.append(f"{label} is listed {count} times")
+    for entry in spec:
+        label, equation = entry["label"], present.get(entry["label"])
+        if entry.get("pending"):
+            if equation:
+                problems.append(f"{label} is present and still marked as pending")
+            continue
+        if equation is None:
+            problems.append(f"{label} is missing")
+            continue
+        if equation.topic != entry["chapter"]:
+            problems.append(f"{label} stands in {equation.page}, not in {entry['chapter']}")
+        for piece in entry["latex"]:
+            if contract.bare(piece) not in contract.bare(equation.body):
+                problems.append(f"{label} differs from the spec's {piece}")
+    return problems
+
+
+def find_chapter_problems(notebooks, modules, tests, exercises, pages, contents):
+    """Chapters that lack a part, and parts without a chapter.
+
+    Arguments are names: notebooks as "03_pooling"; modules, tests, exercises and API pages as
+    "pooling"; the table of contents as "notebooks/03_pooling".
+    """
+    problems, topics = [], set()
+    for notebook in notebooks:
+        number, _, topic = notebook.partition("_")
+        topics.add(topic)
+        if topic not in CHAPTERS:
+            problems.append(f"{notebook} is no chapter of the design")
+        elif number != f"{CHAPTERS.index(topic) + 1:02d}":
+            problems.append(f"{notebook} should have the number {CHAPTERS.index(topic) + 1:02d}")
+        if f"notebooks/{notebook}" not in contents:
+            problems.append(f"{notebook} is not in the table of contents")
+    written = topics | (set(modules) - set(contract.EQUATION_FREE))
+    for topic in sorted(written | set(exercises)):
+        for part, names in {
+            "notebook": topics,
+            "module": modules,
+            "exercises": exercises,
+        }.items():
+            if topic not in names:
+                problems.append(f"{topic} has no {part}")
+    for module in sorted(written | set(modules)):
+        if module not in tests:
+            problems.append(f"{module} has no tests")
+        if module not in pages:
+            problems.append(f"{module} has no page among the functions")
+    for page in pages:
+        if page not in modules:
+            problems.append(f"the page of {page} has no module")
+    for entry in contents:
+        if entry.startswith("notebooks/") and entry.removeprefix("notebooks/") not in notebooks:
+            problems.append(f"the table of contents lists {entry}, which does not exist")
+    return problems
+
+
+def find_parity_problems(parity, functions):
+    """Functions that the tests compared with nothing on some backend."""
+    problems = []
+    names = {f.name for f in functions}
+    for backend in BACKENDS:
+        records = parity.get(backend, {}).get("functions", {})
+        compared = set(records)
+        problems += [f"{n} is not compared on {backend}" for n in sorted(names - compared)]
+        problems += [f"{n} is recorded on {backend} only" for n in sorted(compared - names)]
+        for name, record in records.items():
+            measured = record["comparisons"] > 0 and math.isfinite(record["error"])
+            if not (record["peer"] and measured):
+                problems.append(f"the record of {name} on {backend} says nothing: {record}")
+    return problems
+
+
+def find_source_problems(source, module):
+    """Uses of the framework's own version of what is explained, or of the backend's name."""
+    problems = []
+    for path, line in used_names(ast.parse(source)):
+        where = f"{module}.py:{line} uses {path}"
+        if is_backend_specific(path) and module not in BACKEND_MODULES:
+            problems.append(f"{where}: only {', '.join(BACKEND_MODULES)} may")
+        if is_explained(path) or (module in BUILDING_BLOCKS and is_ready_made(path)):
+            problems.append(f"{where}, which the book explains")
+    return problems
+
+
+def is_backend_specific(path):
+    names = ("keras.backend.backend", "keras.config.backend")
+    return path in names or path.partition(".")[0] in ("tensorflow", "jax", "torch")
+
+
+def is_explained(path):
+    package, _, name = path.removeprefix("keras.").partition(".")
+    explained = package == "ops" and set(name.split(".")) & (EXPLAINED | {"nn", "image"})
+    return path.startswith("keras.") and (explained or path == "keras.random.dropout")
+
+
+def is_ready_made(path):
+    return re.match(r"keras\.(layers|activations|losses)\b", path)
+
+
+def used_names(tree):
+    """Dotted names of what is imported or reached from an import, each with its line."""
+    imported, found = {}, []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                imported[alias.asname or alias.name.partition(".")[0]] = (
+                    alias.name if alias.asname else alias.name.partition(".")[0]
+                )
+                found.append((alias.name, node.lineno))
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                imported[alias.asname or alias.name] = f"{node.module}.{alias.name}"
+                found.append((f"{node.module}.{alias.name}", node.lineno))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            parts, inner = [], node
+            while isinstance(inner, ast.Attribute):
+                parts.append(inner.attr)
+                inner = inner.value
+            if isinstance(inner, ast.Name) and inner.id in imported:
+                found.append((".".join([imported[inner.id], *reversed(parts)]), node.lineno))
+    return found
+
+
+# The book and the package
+
+
+@pytest.fixture(scope="module")
+def book():
+    """The book's equations and functions, read once."""
+    return SimpleNamespace(equations=contract.read_equations(), functions=contract.read_functions())
+
+
+def assert_none(problems):
+    assert not problems, "\n".join(["", *problems])
+
+
+def stems(folder, pattern):
+    return {p.stem for p in (ROOT / folder).glob(pattern)}
+
+
+def test_equations_and_functions_are_paired(book):
+    assert_none(find_pairing_problems(book.equations, book.functions))
+
+
+def test_the_book_has_equations_and_functions(book):
+    assert len(book.equations) >= len(BUILDING_BLOCKS) <= len(book.functions)
+
+
+def test_the_spec_is_in_the_book(book):
+    assert_none(find_spec_problems(SPEC, book.equations))
+
+
+@pytest.mark.parametrize("entry", [e for e in SPEC if e.get("pending")], ids=lambda e: e["label"])
+def test_pending_equation(entry):
+    number = CHAPTERS.index(entry["chapter"]) + 1
+    pytest.skip(f"{entry['label']} is pending until chapter {number:02d}, {entry['chapter']}")
+
+
+def test_spec_equations_name_chapters_of_the_design():
+    assert {e["chapter"] for e in SPEC} <= set(CHAPTERS)
+    assert {e["chapter"] for e in SPEC if not e.get("pending")} >= set(BUILDING_BLOCKS)
+
+
+def test_chapters_are_complete():
+    contents = (ROOT / "_toc.yml").read_text()
+    problems = find_chapter_problems(
+        notebooks=stems("notebooks", "*.ipynb"),
+        modules=set(contract.module_names()),
+        tests={s.removeprefix("test_") for s in stems("tests", "test_*.py")},
+        exercises=stems("cnnbook/exercises", "[!_]*.py"),
+        pages=stems("book/api", "*.md"),
+        contents=re.findall(r"^ *- file: (\S+)", contents, re.M),
+    )
+    assert_none(problems)
+
+
+def test_module_names_its_chapter():
+    for name in set(contract.module_names()) & set(CHAPTERS):
+        number = CHAPTERS.index(name) + 1
+        docstring = ast.get_docstring(ast.parse((ROOT / "cnnbook" / f"{name}.py").read_text()))
+        assert f"notebooks/{number:02d}_{name}.ipynb" in docstring, name
+
+
+def test_every_function_is_compared_on_every_backend(book):
+    assert_none(find_parity_problems(contract.read_parity(), book.functions))
+
+
+def test_helpers_are_made_of_elementary_operations():
+    problems = []
+    for path in sorted((ROOT / "cnnbook").glob("*.py")):
+        problems += find_source_problems(path.read_text(), path.stem)
+    assert_none(problems)
+
+
+# The judges: each kind of problem is found
+
+EQUATION = contract.Equation("eq-double", "y = 2 x", "notebooks/01_convolution")
+DOUBLE = contract.function_from("convolution.double", ":eq:`eq-double`.\n\n.. math::\n\n    y = 2x")
+
+
+def test_judges_accept_what_is_right():
+    assert find_pairing_problems([EQUATION], [DOUBLE]) == []
+
+
+@pytest.mark.parametrize(
+    ("equations", "docstring", "problem"),
+    [
+        ([EQUATION], "Doubles.", "convolution.f cites no equation"),
+        ([EQUATION], "Doubles.", "eq-double is cited by no function"),
+        ([], ":eq:`eq-double`\n\n.. math:: y = 2 x", "cites eq-double, which no chapter defines"),
+        ([EQUATION, EQUATION], ":eq:`eq-double`\n\n.. math:: y = 2 x", "is defined 2 times"),
+        ([EQUATION], ":eq:`eq-double`\n\n.. math:: y = 3 x", "does not repeat eq-double"),
+        ([EQUATION], ":eq:`eq-double`", "does not repeat eq-double"),
+        (
+            [EQUATION],
+            ":eq:`eq-double`\n\n.. math:: y = 2 x\n\n.. math:: y = 4 x",
+            "has a block of no equation it cites: y=4x",
+        ),
+        (
+            [contract.Equation("double", "y = 2 x", "notebooks/01_convolution")],
+            ":eq:`double`\n\n.. math:: y = 2 x",
+            "does not begin with eq-",
+        ),
+    ],
+)
+def test_pairing_problem_is_found(equations, docstring, problem):
+    function = contract.function_from("convolution.f", docstring)
+    assert any(problem in found for found in find_pairing_problems(equations, [function]))
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"label": "eq-triple"}, "eq-triple is missing"),
+        ({"latex": ["y = 2 x + 1"]}, "eq-double differs from the spec's y = 2 x + 1"),
+        ({"latex": ["y = 2 x", "z"]}, "eq-double differs from the spec's z"),
+        ({"chapter": "pooling"}, "eq-double stands in notebooks/01_convolution, not in pooling"),
+        ({"pending": True}, "eq-double is present and still marked as pending"),
+    ],
+)
+def test_spec_problem_is_found(change, problem):
+    entry = {"label": "eq-double", "chapter": "convolution", "latex": [r"y \, = & 2x"]}
+    assert find_spec_problems([entry], [EQUATION]) == []
+    assert find_spec_problems([entry | change], [EQUATION]) == [problem]
+
+
+def test_spec_label_listed_twice_is_found():
+    entry = {"label": "eq-double", "chapter": "convolution", "latex": []}
+    assert find_spec_problems([entry, entry], [EQUATION]) == ["eq-double is listed 2 times"]
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"notebooks": {"02_pooling"}}, "02_pooling should have the number 03"),
+        ({"notebooks": {"03_pooling", "35_magic"}}, "35_magic is no chapter of the design"),
+        ({"notebooks": set()}, "pooling has no notebook"),
+        ({"modules": {"datasets"}}, "pooling has no module"),
+        ({"modules": {"pooling", "datasets", "dense"}}, "dense has no notebook"),
+        ({"tests": {"pooling"}}, "datasets has no tests"),
+        ({"tests": {"datasets"}}, "pooling has no tests"),
+        ({"exercises": set()}, "pooling has no exercises"),
+        ({"exercises": {"pooling", "dense"}}, "dense has no module"),
+        ({"pages": {"datasets"}}, "pooling has no page among the functions"),
+        ({"pages": {"pooling", "datasets", "dense"}}, "the page of dense has no module"),
+        ({"contents": ["book/intro"]}, "03_pooling is not in the table of contents"),
+        (
+            {"contents": ["notebooks/03_pooling", "notebooks/06_dense"]},
+            "the table of contents lists notebooks/06_dense, which does not exist",
+        ),
+    ],
+)
+def test_chapter_problem_is_found(change, problem):
+    complete = {
+        "notebooks": {"03_pooling"},
+        "modules": {"pooling", "datasets"},
+        "tests": {"pooling", "datasets", "contract"},
+        "exercises": {"pooling"},
+        "pages": {"pooling", "datasets"},
+        "contents": ["book/intro", "notebooks/03_pooling"],
+    }
+    assert find_chapter_problems(**complete) == []
+    assert problem in find_chapter_problems(**(complete | change))
+
+
+RECORD = {"peer": "keras.ops.multiply", "error": 1e-6, "comparisons": 25}
+
+
+@pytest.mark.parametrize(
+    ("records", "problem"),
+    [
+        ({}, "convolution.double is not compared on jax"),
+        ({"convolution.double": RECORD, "dense.old": RECORD}, "dense.old is recorded on jax only"),
+        (
+            {"convolution.double": RECORD | {"comparisons": 0}},
+            "on jax says nothing",
+        ),
+        (
+            {"convolution.double": RECORD | {"error": math.nan}},
+            "on jax says nothing",
+        ),
+        ({"convolution.double": RECORD | {"peer": ""}}, "on jax says nothing"),
+    ],
+)
+def test_parity_problem_is_found(records, problem):
+    parity = {b: {"functions": {"convolution.double": RECORD}} for b in BACKENDS}
+    assert find_parity_problems(parity, [DOUBLE]) == []
+    (found,) = find_parity_problems(parity | {"jax": {"functions": records}}, [DOUBLE])
+    assert problem in found
+
+
+def test_missing_backend_is_found():
+    parity = {b: {"functions": {"convolution.double": RECORD}} for b in BACKENDS[:2]}
+    (found,) = find_parity_problems(parity, [DOUBLE])
+    assert found == "convolution.double is not compared on torch"
+
+
+@pytest.mark.parametrize(
+    ("source", "problem"),
+    [
+        ("from keras import ops\nops.conv(x, k)", "keras.ops.conv"),
+        ("from keras import ops\ny = ops.max_pool(x)", "keras.ops.max_pool"),
+        ("from keras import ops as o\no.softmax(x)", "keras.ops.softmax"),
+        ("import keras\nkeras.ops.log_softmax(x)", "keras.ops.log_softmax"),
+        ("import keras\nkeras.ops.nn.relu(x)", "keras.ops.nn.relu"),
+        ("from keras.ops import gelu", "keras.ops.gelu"),
+        ("from keras.ops.nn import silu", "keras.ops.nn.silu"),
+        ("from keras import ops\nops.moments(x, (0,))", "keras.ops.moments"),
+        ("from keras import ops\nf = ops.batch_normalization", "keras.ops.batch_normalization"),
+        ("import keras\nkeras.layers.Dense(3)", "keras.layers.Dense"),
+        ("from keras.layers import Dense", "keras.layers.Dense"),
+        ("from keras import layers", "keras.layers"),
+        ("import keras\nkeras.activations.relu(x)", "keras.activations.relu"),
+        ("import keras\nkeras.random.dropout(x, 0.5)", "keras.random.dropout"),
+        ("import keras\nif keras.backend.backend() == 'jax': pass", "keras.backend.backend"),
+        ("from keras.backend import backend", "keras.backend.backend"),
+        ("import keras\nkeras.config.backend()", "keras.config.backend"),
+        ("def f():\n    import tensorflow as tf\n    return tf.nn.relu(1)", "tensorflow"),
+        ("from jax import numpy", "jax.numpy"),
+    ],
+)
+def test_source_problem_is_found(source, problem):
+    assert any(f"uses {problem}" in found for found in find_source_problems(source, "pooling"))
+
+
+def test_elementary_source_is_accepted():
+    source = "import keras\nfrom keras import ops\nops.matmul(a, b)\nkeras.backend.result_type()"
+    assert find_source_problems(source, "pooling") == []
+    assert find_source_problems("import keras\nkeras.backend.backend()", "training") == []
+
+
+def test_labeled_equations_are_read():
+    text = r"""Text $$a$$.
+
+$$
+y = 2
+x
+$$ (eq-double)
+
+$$z$$
+
+$$ \begin{aligned} a &= b \\ c &= d \end{aligned} $$ (eq-two)
+"""
+    found = contract.equations_in(text, "notebooks/01_convolution")
+    assert [(e.label, contract.fold(e.body)) for e in found] == [
+        ("eq-double", "y=2x"),
+        ("eq-two", r"a&=b\\c&=d"),
+    ]
+
+
+def test_math_blocks_are_read():
+    docstring = """One sentence, :eq:`eq-a` and :eq:`eq-b`.
+
+    .. math::
+
+        a = b \\\\
+        c = d
+
+    Text.
+
+    .. math:: e = f
+    """
+    function = contract.function_from("dense.f", docstring)
+    assert function.labels == ("eq-a", "eq-b")
+    assert [contract.fold(b) for b in function.blocks] == [r"a=b\\c=d", "e=f"]
