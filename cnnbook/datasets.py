@@ -238,10 +238,18 @@ def make_shapes(count, *, seed, difficulty=0.5, rotation=30.0):
     the start 25 are of each class. Another processor or release of NumPy may
     round a pixel differently.
 
-    Accuracy on 1,000 test images after training on 4,000, mean and range of
-    three seeds, from ``python -m benchmarks.shapes_difficulty``:
+    Accuracy on 1,000 test images after 8 epochs on 4,000, mean and range of
+    three seeds at the default difficulty and rotation (Keras 3.15.1 on
+    TensorFlow, printed by ``python -m benchmarks.shapes_difficulty``); chance
+    is 0.100:
 
-    MEASURED
+    ================================================= ========== ===== ==============
+    model                                             parameters mean  range
+    ================================================= ========== ===== ==============
+    linear                                            30,730     0.137 0.127 to 0.154
+    small CNN: two convolutions                       25,578     0.631 0.607 to 0.645
+    better CNN: four, each with batch normalization   63,610     0.730 0.710 to 0.742
+    ================================================= ========== ===== ==============
 
     Args:
         count: How many images, at least 0.
