@@ -51,6 +51,10 @@ def code_cells(notebook):
     return [c for c in notebook.cells if c.cell_type == "code"]
 
 
+def count_lines(cell):
+    return cell.source.count("\n") + 1
+
+
 def is_tagged(cell):
     return TAG in cell.metadata.get("tags", [])
 
@@ -170,9 +174,7 @@ def test_what_a_tagged_cell_shows_is_asserted(path):
 
 @every_notebook
 def test_code_cells_are_short(path):
-    lengths = [c.source.count("\n") + 1 for c in code_cells(read(path))]
-    assert max(lengths) <= 25
-    assert statistics.median(lengths) <= 7
+    assert max(map(count_lines, code_cells(read(path)))) <= 25
 
 
 @every_notebook
@@ -210,6 +212,11 @@ def test_rhythm(path):
     assert 30 <= len(kinds) <= 60
     assert "codecodecode" not in "".join(kinds)
     assert set(kinds) == {"code", "markdown"}
+
+
+@every_chapter
+def test_most_code_cells_are_very_short(path):
+    assert statistics.median(map(count_lines, code_cells(read(path)))) <= 7
 
 
 @every_chapter
