@@ -111,28 +111,28 @@ print(json.dumps([files, float(conv2d([[[[2.0]]]], [[[[3.0]]]])[0, 0, 0, 0])]))
     assert all(Path(f).is_relative_to(target) for f in files), files
 
 
-def added_modules(names):
-    """The packages outside the standard library that importing adds to `import keras`."""
+@pytest.fixture(scope="module")
+def added():
+    """What each module, imported in turn, adds to `import keras` beside the standard library."""
+    names = {p.stem for p in (ROOT / "cnnbook").glob("[a-z]*.py")} - {"datasets", "plotting"}
+    names = ["cnnbook", *(f"cnnbook.{name}" for name in sorted(names))]
     return run_python(f"""
 import importlib, json, sys
 import keras
-before = set(sys.modules)
+added = {{}}
 for name in {names!r}:
+    before = set(sys.modules)
     importlib.import_module(name)
-added = {{name.partition(".")[0] for name in set(sys.modules) - before}}
-print(json.dumps(sorted(added - set(sys.stdlib_module_names))))
+    packages = {{m.partition(".")[0] for m in set(sys.modules) - before}}
+    added[name] = sorted(packages - set(sys.stdlib_module_names))
+print(json.dumps(added))
 """)
 
 
-def test_import_adds_nothing_but_itself():
-    assert added_modules(["cnnbook"]) == ["cnnbook"]
-
-
-def test_chapters_import_nothing_but_the_package():
-    names = {p.stem for p in (ROOT / "cnnbook").glob("[a-z]*.py")} - {"datasets", "plotting"}
-    modules = [f"cnnbook.{name}" for name in sorted(names)]
-    assert "cnnbook.convolution" in modules
-    assert added_modules(modules) == ["cnnbook"]
+def test_import_adds_nothing_but_the_package(added):
+    assert added["cnnbook"] == ["cnnbook"]
+    assert added["cnnbook.convolution"] == ["cnnbook"]
+    assert {package for packages in added.values() for package in packages} == {"cnnbook"}, added
 
 
 # The README
