@@ -10,7 +10,7 @@ from cnnbook import _arguments as arguments
 
 __all__ = ["conv2d", "conv2d_gradients", "conv2d_transpose", "conv_output_size"]
 
-BAND_ELEMENTS = 8_000_000  # of the patch matrix, the most that is alive at one time
+BAND_ELEMENTS = 4_000_000  # of the patch matrix, the most that is alive at one time
 
 
 def _geometry(x, kernel, strides, padding, dilation_rate, groups):
