@@ -9,6 +9,7 @@ UV := uv==0.13.9
 
 BIN := .venv/bin
 RUN := $(BIN)/python -m
+NO_BACKEND := contract notebooks package tools
 NOTEBOOKS = $(wildcard notebooks/[0-9]*.ipynb book/conventions.ipynb)
 export KERAS_BACKEND ?= tensorflow
 export TF_CPP_MIN_LOG_LEVEL ?= 2
@@ -83,7 +84,7 @@ scale: .venv/ready ## run the full-size notebooks on the data in the cache
 backends: backend-jax backend-torch ## test the package on JAX and on PyTorch
 
 backend-%: .venv-%/ready
-	KERAS_BACKEND=$* .venv-$*/bin/python -m pytest -n 2 --ignore tests/test_package.py
+	KERAS_BACKEND=$* .venv-$*/bin/python -m pytest -n 2 $(patsubst %,--ignore tests/test_%.py,$(NO_BACKEND))
 
 browser: book ## open the built book in headless Chromium
 	$(RUN) pytest tests/browser
