@@ -37,7 +37,7 @@ AT_LEAST_3_11 = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) an
 
 .venv-jax/ready: BACKEND = $(JAX)
 .venv-torch/ready: BACKEND = $(TORCH)
-.venv-%/ready: build/constraints.txt pyproject.toml
+.venv-%/ready: build/constraints.txt pyproject.toml Makefile
 	@$(AT_LEAST_3_11)
 	$(PYTHON) -m venv .venv-$*
 	.venv-$*/bin/python -m pip install --quiet $(BACKEND)
