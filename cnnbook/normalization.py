@@ -363,6 +363,7 @@ def group_norm(x, gamma=None, beta=None, *, groups, epsilon=1e-3, axis=-1):
     if axis == 0:
         raise ValueError("axis must not be the batch axis 0.")
     _require_epsilon(epsilon)
+    _require_values(x, _others(x, 0))
     _, *before, channels = x.shape[: axis + 1]
     after = x.shape[axis + 1 :]
     groups = channels if groups == -1 else arguments.positive_int("groups", groups)
