@@ -271,7 +271,10 @@ def global_max_pool2d(x, *, data_format=None):
         4.0
     """
     x = arguments.as_float(x)
-    return ops.max(x, axis=_pooled_axes(x, data_format))
+    axes = _pooled_axes(x, data_format)
+    if x.shape[0] == 0:  # ops.max refuses an empty array, though each of no images has a pixel
+        return ops.sum(x, axis=axes)
+    return ops.max(x, axis=axes)
 
 
 def global_avg_pool2d(x, *, data_format=None):
