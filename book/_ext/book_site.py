@@ -29,6 +29,13 @@ def configure(app, config):
     )
 
 
+def switch_off_thebe(app, config):
+    """Jupyter Book brings thebe, which would be loaded from another host; no page uses it."""
+    for listener in [e for found in app.events.listeners.values() for e in found]:
+        if getattr(listener.handler, "__name__", "") in ("init_thebe_core", "update_thebe_context"):
+            app.disconnect(listener.id)
+
+
 def mathjax_folder():
     """MathJax as the package sphinx-mathjax-offline carries it, unchanged."""
     carrier = distribution("sphinx-mathjax-offline")
@@ -79,6 +86,7 @@ def leave_others_unlinked(app, env, node, contnode):
 
 def setup(app):
     app.connect("config-inited", configure, priority=100)
+    app.connect("config-inited", switch_off_thebe)
     app.connect("html-page-context", point_to_colab_copies, priority=900)
     app.connect("autodoc-process-docstring", link_chapter)
     app.connect("autodoc-process-docstring", show_that_nothing_is_raised, priority=100)

@@ -65,8 +65,8 @@ class Visit:
         page.on("requestfailed", lambda r: self.failed.append(r.url))
 
     def _hear(self, message):
-        if message.type in ("error", "warning"):
-            self.errors.append(message.text)
+        if message.type == "error":
+            self.errors.append(f"{message.text} {message.location.get('url')}")
 
     def _watch(self, request):
         if not request.url.startswith((self.address + "/", "data:", "blob:")):

@@ -1,0 +1,7 @@
+// The sidebar's arrows have no text: a screen reader is told which pages they show.
+document.addEventListener("DOMContentLoaded", () => {
+  for (const summary of document.querySelectorAll(".bd-sidebar-primary details > summary")) {
+    const page = summary.closest("li").querySelector("a");
+    summary.setAttribute("aria-label", `Pages under ${page.textContent.trim()}`);
+  }
+});
