@@ -1,0 +1,98 @@
+"""The exercises of chapter 07."""
+
+import numpy as np
+
+from cnnbook.exercises import Array, Function, Number
+
+LOGITS = np.log([1.0, 2.0, 5.0])
+
+
+def log_sum_exp(z):
+    largest = z.max()
+    return largest + np.log(np.exp(z - largest).sum())
+
+
+def _overflowing(z):
+    with np.errstate(over="ignore", divide="ignore"):
+        return np.log(np.exp(z).sum())
+
+
+def _draw_logits(rng):
+    return (1000.0 * rng.choice([-1, 1]) + rng.normal(size=5),)
+
+
+def logits_gradient(logits, labels):
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    p = exponentials / exponentials.sum(axis=1, keepdims=True)
+    return p - np.eye(logits.shape[1])[labels]
+
+
+def _without_labels(logits, labels):
+    return logits_gradient(logits, labels) + np.eye(logits.shape[1])[labels]
+
+
+def _draw_batch(rng):
+    n, classes = (int(v) for v in rng.integers(2, 6, 2))
+    return rng.normal(size=(n, classes)), rng.integers(classes, size=n)
+
+
+EXERCISES = {
+    "softmax-1": Array(
+        lambda: np.array([0.125, 0.25, 0.625]),
+        hint="The exponential of a logarithm is the number itself.",
+        mistakes=[
+            (
+                LOGITS / LOGITS.sum(),
+                "the logits are divided by their sum; take exponentials first.",
+            ),
+            (
+                1 / (1 + np.exp(-LOGITS)),
+                "each logit went through a sigmoid; these do not sum to 1.",
+            ),
+            (np.exp(LOGITS), "these are the exponentials; they do not sum to 1 yet."),
+            (np.exp(-LOGITS) / np.exp(-LOGITS).sum(), "the sign of the exponent is wrong."),
+        ],
+    ),
+    "softmax-2": Number(
+        lambda: 3.0,
+        hint="The ratio of two probabilities is the exponential of a difference over T.",
+        mistakes=[
+            (1 / 3, "that is its inverse: the logits are divided by T."),
+            (4.0, "that is the ratio of the ratios; a temperature acts on the logits."),
+            (np.log(8.0) / 2, "the ratio is asked to become 2, not e to the power of 2."),
+        ],
+    ),
+    "softmax-3": Function(
+        log_sum_exp,
+        _draw_logits,
+        hint="Take the largest logit out of the sum, as softmax does, and account for it.",
+        mistakes=[
+            (_overflowing, "the exponential leaves the range of a float; shift first."),
+            (lambda z: log_sum_exp(z) - z.max(), "the shift was not added back."),
+            (lambda z: z.max(), "that is the largest logit alone; the others count too."),
+        ],
+    ),
+    "softmax-4": Function(
+        logits_gradient,
+        _draw_batch,
+        hint="Probabilities minus the one-hot label, row by row, for the sum over the batch.",
+        mistakes=[
+            (lambda z, y: -logits_gradient(z, y), "the sign is wrong: this climbs the loss."),
+            (_without_labels, "these are the probabilities; the label has not entered."),
+            (
+                lambda z, y: logits_gradient(z, y) / len(z),
+                "that is the gradient of the mean over the batch; the sum is asked for.",
+            ),
+        ],
+    ),
+    "softmax-5": Number(
+        lambda: 9 * 16 + 2 * 16 + 9 * 16 * 32 + 2 * 32 + 2 * 2 * 32 * 10 + 10,
+        hint="Two kernels without bias, a gamma and a beta for every channel, one dense layer.",
+        mistakes=[
+            (6042, "gamma and beta are missing: gradient descent changes them too."),
+            (6234, "moving means and variances are counted; no gradient reaches them."),
+            (6128, "the dense layer's biases are missing."),
+            (6186, "the convolutions have no bias: beta does its work."),
+        ],
+    ),
+}
