@@ -134,8 +134,7 @@ def _add_bias(y, bias):
         return y
     if tuple(bias.shape) != (y.shape[-1],):
         raise ValueError(
-            f"bias must have shape ({y.shape[-1]},), one value per filter, "
-            f"got {tuple(bias.shape)}."
+            f"bias must have shape ({y.shape[-1]},), one value per filter, got {tuple(bias.shape)}."
         )
     return y + bias
 

@@ -29,20 +29,6 @@ def shift_right():
     return kernel
 
 
-def parameters(kernel_size, channels, filters, groups):
-    return kernel_size * kernel_size * (channels // groups) * filters + filters
-
-
-def draw_parameters(rng):
-    groups = int(rng.integers(1, 5))
-    return (
-        int(rng.integers(1, 8)),
-        groups * int(rng.integers(1, 9)),
-        groups * int(rng.integers(1, 9)),
-        groups,
-    )
-
-
 def correlate(image, kernel, stride):
     y = conv2d(
         _four_dimensional(image),
@@ -108,19 +94,6 @@ EXERCISES = {
         ],
     ),
     "convolution-4": Function(
-        parameters,
-        draw_parameters,
-        hint="Count one filter first: how many channels does it see, and what else does it own?",
-        mistakes=[
-            (lambda k, c, f, g: k * k * (c // g) * f, "You left out the biases."),
-            (lambda k, c, f, g: k * k * c * f + f, "A filter sees the channels of its group only."),
-            (
-                lambda k, c, f, g: k * k * (c // g) * (f // g) + f,
-                "You counted the filters of one group only.",
-            ),
-        ],
-    ),
-    "convolution-5": Function(
         correlate,
         draw_correlate,
         hint="Output (i, j) starts at row stride * i and column stride * j.",
@@ -136,7 +109,7 @@ EXERCISES = {
             ),
         ],
     ),
-    "convolution-6": Function(
+    "convolution-5": Function(
         receptive_field,
         draw_layers,
         hint="Go forward, and keep two numbers: the field so far, and how far apart two "
