@@ -5,3 +5,8 @@ document.addEventListener("DOMContentLoaded", () => {
     summary.setAttribute("aria-label", `Pages under ${page.textContent.trim()}`);
   }
 });
+
+// The bibliography claims to be a list, but its entries are not list items.
+document.addEventListener("DOMContentLoaded", () => {
+  document.querySelectorAll(".citation-list").forEach((list) => list.removeAttribute("role"));
+});

@@ -152,9 +152,8 @@ def find_serious_violations(page):
     page.evaluate("() => document.querySelectorAll('details').forEach(d => { d.open = true })")
     if not page.evaluate("() => 'axe' in window"):
         page.evaluate(AXE)
-    found = page.evaluate("() => axe.run({resultTypes: ['violations'], preload: false})")[
-        "violations"
-    ]
+    options = {"resultTypes": ["violations"], "preload": False}
+    found = page.evaluate("options => axe.run(options)", options)["violations"]
     return [
         f"{v['id']}: {node['html'][:200]} {node['failureSummary'][:300]}"
         for v in found
