@@ -36,6 +36,20 @@ def _draw_batch(rng):
     return rng.normal(size=(n, classes)), rng.integers(classes, size=n)
 
 
+def best_temperature(logits, labels, temperatures):
+    return min(temperatures, key=lambda t: _mean_loss(logits / t, labels))
+
+
+def _mean_loss(logits, labels):
+    return np.mean([log_sum_exp(z) - z[y] for z, y in zip(logits, labels, strict=True)])
+
+
+def _draw_judgment(rng):
+    labels = rng.integers(4, size=60)
+    logits = rng.normal(size=(60, 4)) + 2 * np.eye(4)[labels]
+    return logits * rng.choice([0.3, 3.0]), labels, np.array([0.125, 0.25, 0.5, 1.0, 2.0, 4.0])
+
+
 EXERCISES = {
     "softmax-1": Array(
         lambda: np.array([0.125, 0.25, 0.625]),
@@ -93,6 +107,25 @@ EXERCISES = {
             (6234, "moving means and variances are counted; no gradient reaches them."),
             (6128, "the dense layer's biases are missing."),
             (6186, "the convolutions have no bias: beta does its work."),
+        ],
+    ),
+    "softmax-6": Function(
+        best_temperature,
+        _draw_judgment,
+        hint="Divide the logits by each temperature, and compare the mean losses.",
+        mistakes=[
+            (
+                lambda z, y, grid: min(grid, key=lambda t: _mean_loss(z * t, y)),
+                "the logits were multiplied by the temperature.",
+            ),
+            (
+                lambda z, y, grid: max(grid, key=lambda t: _mean_loss(z / t, y)),
+                "that is the temperature with the highest loss.",
+            ),
+            (
+                lambda z, y, grid: np.argmin([_mean_loss(z / t, y) for t in grid]),
+                "that is its place in the list, not the temperature.",
+            ),
         ],
     ),
 }
