@@ -375,7 +375,8 @@ def conv2d_transpose(x, kernel, bias=None, *, strides=1, padding="valid", data_f
         \sum_{(j,n):\, s_w j + n - p_l = v} W_{m,n,k,c} X_{c,i,j} + b^{(k)}
 
     Each input pixel stamps the kernel, scaled by its value, onto the output:
-    the first gradient of :eq:`eq-conv2d-gradients`, used as a layer.
+    the first of the gradients that :func:`conv2d_gradients` computes, used as a
+    layer.
 
     Args:
         x: Images :math:`X`, shape ``(N, H, W, C_in)``, or ``(N, C_in, H, W)``
