@@ -253,6 +253,10 @@ def test_unknown_batch_size():
             r"output_gradient must have the output's shape \(2, 5\), got \(3, 5\)",
         ),
         (
+            lambda: dense_gradients(np.ones((2, 3)), np.ones((3, 5)), np.ones((1, 5))),
+            r"output_gradient must have the output's shape \(2, 5\), got \(1, 5\)",
+        ),
+        (
             lambda: dense_gradients(np.ones((2, 3)), np.ones((3, 5)), np.ones(5)),
             r"output_gradient must have the output's shape \(2, 5\), got \(5,\)",
         ),

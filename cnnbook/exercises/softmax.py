@@ -4,21 +4,7 @@ import numpy as np
 
 from cnnbook.exercises import Array, Function, Number
 
-LOGITS = np.log([1.0, 2.0, 5.0])
-
-
-def log_sum_exp(z):
-    largest = z.max()
-    return largest + np.log(np.exp(z - largest).sum())
-
-
-def _overflowing(z):
-    with np.errstate(over="ignore", divide="ignore"):
-        return np.log(np.exp(z).sum())
-
-
-def _draw_logits(rng):
-    return (1000.0 * rng.choice([-1, 1]) + rng.normal(size=5),)
+LOGITS = np.log([1.0, 3.0, 4.0])
 
 
 def logits_gradient(logits, labels):
@@ -41,7 +27,9 @@ def best_temperature(logits, labels, temperatures):
 
 
 def _mean_loss(logits, labels):
-    return np.mean([log_sum_exp(z) - z[y] for z, y in zip(logits, labels, strict=True)])
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    totals = np.log(np.exp(shifted).sum(axis=1))
+    return np.mean(totals - shifted[np.arange(len(labels)), labels])
 
 
 def _draw_judgment(rng):
@@ -52,19 +40,22 @@ def _draw_judgment(rng):
 
 EXERCISES = {
     "softmax-1": Array(
-        lambda: np.array([0.125, 0.25, 0.625]),
-        hint="The exponential of a logarithm is the number itself.",
+        lambda: np.array([1.0, 9.0, 16.0]) / 26,
+        hint="The exponential of twice a logarithm is the square of the number.",
         mistakes=[
+            (
+                np.exp(LOGITS) / 8,
+                "that is right at temperature 1; the logits must be scaled first.",
+            ),
+            (
+                np.exp(LOGITS / 2) / np.exp(LOGITS / 2).sum(),
+                "the logits were multiplied by the temperature.",
+            ),
             (
                 LOGITS / LOGITS.sum(),
                 "the logits are divided by their sum; take exponentials first.",
             ),
-            (
-                1 / (1 + np.exp(-LOGITS)),
-                "each logit went through a sigmoid; these do not sum to 1.",
-            ),
-            (np.exp(LOGITS), "these are the exponentials; they do not sum to 1 yet."),
-            (np.exp(-LOGITS) / np.exp(-LOGITS).sum(), "the sign of the exponent is wrong."),
+            (np.exp(2 * LOGITS), "these are the exponentials; they do not sum to 1 yet."),
         ],
     ),
     "softmax-2": Number(
@@ -77,16 +68,6 @@ EXERCISES = {
         ],
     ),
     "softmax-3": Function(
-        log_sum_exp,
-        _draw_logits,
-        hint="Take the largest logit out of the sum, as softmax does, and account for it.",
-        mistakes=[
-            (_overflowing, "the exponential leaves the range of a float; shift first."),
-            (lambda z: log_sum_exp(z) - z.max(), "the shift was not added back."),
-            (lambda z: z.max(), "that is the largest logit alone; the others count too."),
-        ],
-    ),
-    "softmax-4": Function(
         logits_gradient,
         _draw_batch,
         hint="Probabilities minus the one-hot label, row by row, for the sum over the batch.",
@@ -99,17 +80,7 @@ EXERCISES = {
             ),
         ],
     ),
-    "softmax-5": Number(
-        lambda: 9 * 16 + 2 * 16 + 9 * 16 * 32 + 2 * 32 + 2 * 2 * 32 * 10 + 10,
-        hint="Two kernels without bias, a gamma and a beta for every channel, one dense layer.",
-        mistakes=[
-            (6042, "gamma and beta are missing: gradient descent changes them too."),
-            (6234, "moving means and variances are counted; no gradient reaches them."),
-            (6128, "the dense layer's biases are missing."),
-            (6186, "the convolutions have no bias: beta does its work."),
-        ],
-    ),
-    "softmax-6": Function(
+    "softmax-4": Function(
         best_temperature,
         _draw_judgment,
         hint="Divide the logits by each temperature, and compare the mean losses.",
