@@ -21,17 +21,7 @@ def map_mask_case(rng):
 
 
 EXERCISES = {
-    "dropout-1": Number(
-        lambda: 0.8**3,
-        hint="Each layer multiplies the expectation by its probability to keep.",
-        mistakes=[
-            (0.2**3, "That takes p for the probability to drop."),
-            (0.8, "That is one layer."),
-            (1.0, "That would be inverted dropout; here nothing divides by p."),
-            (1 - 0.2 * 3, "The factors multiply, they do not add."),
-        ],
-    ),
-    "dropout-2": Array(
+    "dropout-1": Array(
         lambda: VALUES * MASK / 0.8,
         hint="What is kept is divided by the probability to keep.",
         mistakes=[
@@ -41,7 +31,7 @@ EXERCISES = {
             (VALUES * MASK * 0.8, "That multiplies; the expectation would shrink twice."),
         ],
     ),
-    "dropout-3": Number(
+    "dropout-2": Number(
         lambda: 9.0 * 0.25 / 0.75,
         hint="The output has two values: write both with their probabilities.",
         mistakes=[
@@ -51,7 +41,7 @@ EXERCISES = {
             (9.0 * 0.75 / 0.25, "Keep and drop are exchanged."),
         ],
     ),
-    "dropout-4": Function(
+    "dropout-3": Function(
         lambda dy, mask, rate: dy * mask / (1 - rate),
         gradient_case,
         hint="The output is the input times a number that does not depend on the input.",
@@ -62,7 +52,7 @@ EXERCISES = {
             (lambda dy, mask, rate: dy, "That is the gradient without dropout."),
         ],
     ),
-    "dropout-5": Function(
+    "dropout-4": Function(
         lambda x, keep, rate: x * keep[:, None, None, :] / (1 - rate),
         map_mask_case,
         hint="The mask has an image axis and a channel axis; the pixels lie between them.",

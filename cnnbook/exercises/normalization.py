@@ -68,17 +68,7 @@ EXERCISES = {
             ((6.0 - 4.0) * 2.0 + 1.0, "The division by the standard deviation is missing."),
         ],
     ),
-    "normalization-2": Number(
-        lambda: 32 * 14 * 14,
-        hint="Every axis is averaged over except the channels.",
-        mistakes=[
-            (32, "A convolution's channel has one value per pixel, not one per image."),
-            (14 * 14, "Those are the values of one image; the batch counts, too."),
-            (32 * 14 * 14 * 64, "The channels are kept apart, not averaged over."),
-            (64, "That is the number of means, not of the values behind each."),
-        ],
-    ),
-    "normalization-3": Array(
+    "normalization-2": Array(
         lambda: moving_means(0.9),
         hint="In PyTorch, momentum is the weight of the new value.",
         mistakes=[
@@ -87,7 +77,7 @@ EXERCISES = {
             (np.array([10.0, 15.0, 20.0]), "That is the plain average of the batches so far."),
         ],
     ),
-    "normalization-4": Function(
+    "normalization-3": Function(
         normalize_over((1, 2)),
         lambda rng: (rng.normal(1.0, 2.0, size=(2, 3, 4, 2)),),
         hint="Keep the image and the channel, average over the rest, with the biased variance.",
@@ -98,7 +88,7 @@ EXERCISES = {
             (normalize_over((1, 2), ddof=1), "The variance is the biased one."),
         ],
     ),
-    "normalization-5": Function(
+    "normalization-4": Function(
         fold_before,
         dense_case,
         hint="Write the dense layer's output with (x - mean) / deviation in place of x and sort.",
