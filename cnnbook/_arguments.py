@@ -5,7 +5,11 @@ from keras import ops
 
 
 def as_float(*arrays):
-    """The arrays as tensors of their common float dtype; None stays None."""
+    """The arrays as tensors of the float dtype to which Keras promotes them; None stays None.
+
+    That is float64 for float64 on TensorFlow; on PyTorch, and on JAX unless it is told otherwise,
+    Keras computes in float32 at most.
+    """
     tensors = [None if a is None else ops.convert_to_tensor(a) for a in arrays]
     dtypes = [keras.backend.standardize_dtype(t.dtype) for t in tensors if t is not None]
     dtype = keras.backend.result_type(*dtypes, float)

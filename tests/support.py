@@ -19,8 +19,8 @@ def to_numpy(x):
 
 
 def precise_dtype():
-    """float64 where the backend has it switched on, float32 on JAX."""
-    return "float32" if keras.backend.backend() == "jax" else "float64"
+    """float64 where Keras computes in it, which is on TensorFlow only."""
+    return "float64" if keras.backend.backend() == "tensorflow" else "float32"
 
 
 def vjp(function, arrays, output_gradient):
