@@ -30,9 +30,9 @@ def relu(x):
     :math:`x` is one entry; the function acts on each entry alone.
 
     Under automatic differentiation the slope at exactly 0 is 0 on every
-    backend, as :func:`relu_gradient` has it. (``keras.ops.maximum(x, 0)``
+    backend, as :func:`relu_gradient` has it. (``keras.ops.maximum(0, x)``
     has the same values, but there the slope at 0 is one half on JAX and
-    PyTorch.)
+    PyTorch, and on TensorFlow it depends on the order of the arguments.)
 
     Args:
         x: Tensor :math:`x` of any shape.

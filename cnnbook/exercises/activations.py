@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cnnbook.activations import leaky_relu, relu, relu_gradient
+from cnnbook.activations import relu, relu_gradient
 from cnnbook.exercises import Array, Function, Number
 
 X = np.array([[-3.0, 0.5], [2.0, 0.0]])
@@ -14,10 +14,6 @@ SECOND = np.array([3.0, 0.0, 1.0])
 def compose(first, second):
     """One kernel that does what two do, one after the other, in one dimension."""
     return np.convolve(first, second)
-
-
-def leaky_gradient(x, output_gradient, negative_slope):
-    return np.where(x > 0, 1.0, negative_slope) * output_gradient
 
 
 def dead_share(x):
@@ -65,27 +61,6 @@ EXERCISES = {
         ],
     ),
     "activations-3": Function(
-        leaky_gradient,
-        lambda rng: (
-            rng.integers(-2, 3, size=(3, 4)).astype("float64"),
-            rng.normal(size=(3, 4)),
-            float(rng.uniform(0.05, 0.6)),
-        ),
-        hint="There are two slopes. Which belongs to which side, and what do they multiply?",
-        mistakes=[
-            (lambda x, dy, a: (x > 0) * dy, "Below zero a share of the gradient must pass."),
-            (
-                lambda x, dy, a: np.where(x >= 0, 1.0, a) * dy,
-                "At exactly 0 the slope asked for is the small one.",
-            ),
-            (
-                lambda x, dy, a: leaky_relu(x, negative_slope=a) * dy,
-                "You multiplied by the output instead of the slope.",
-            ),
-            (lambda x, dy, a: np.where(x > 0, 1.0, a), "You left out the output's gradient."),
-        ],
-    ),
-    "activations-4": Function(
         dead_share,
         draw_columns,
         hint="A unit is dead when no image wakes it: reduce over the images first.",
@@ -102,7 +77,7 @@ EXERCISES = {
             (lambda x: np.mean(np.any(x > 0, axis=0)), "That is the share of the living."),
         ],
     ),
-    "activations-5": Function(
+    "activations-4": Function(
         silu_gradient,
         lambda rng: (rng.uniform(-12, 12, size=7),),
         hint="Product rule: x times s(x), where s'(x) = s(x) (1 - s(x)).",
@@ -119,7 +94,7 @@ EXERCISES = {
             (lambda x: np.asarray(relu(x) > 0, "float64"), "That is the slope of ReLU."),
         ],
     ),
-    "activations-6": Number(
+    "activations-5": Number(
         lambda: 2 * 3 * 64 * 56 * 56 / 8 / 1024,
         hint="ReLU's gradient asks one question of each input, and the answer takes a bit.",
         mistakes=[

@@ -17,16 +17,6 @@ def _planar(function, *planes, **options):
     return ops.convert_to_numpy(function(*four, **options, **LAST))[0, :, :, 0]
 
 
-def max_pool(image, size, stride):
-    return _planar(max_pool2d, image, pool_size=size, strides=stride)
-
-
-def draw_image(rng):
-    height, width = rng.integers(6, 10, size=2)
-    size = int(rng.integers(3, 5))
-    return rng.normal(size=(height, width)) - 2, size, int(rng.integers(1, size))
-
-
 def border_average(image):
     """3x3 means at stride 1, the size kept, padding not counted."""
     return _planar(avg_pool2d, image, pool_size=3, strides=1, padding="same")
@@ -75,25 +65,6 @@ EXERCISES = {
         ],
     ),
     "pooling-3": Function(
-        max_pool,
-        draw_image,
-        hint="Window (i, j) starts at row stride * i and column stride * j.",
-        mistakes=[
-            (
-                lambda x, size, stride: max_pool(x, size, size),
-                "You moved by the window's size, not by the stride.",
-            ),
-            (
-                lambda x, size, stride: _planar(avg_pool2d, x, pool_size=size, strides=stride),
-                "That is the mean of each window.",
-            ),
-            (
-                lambda x, size, stride: np.maximum(max_pool(x, size, stride), 0),
-                "All pixels of a window may be negative; where does your zero come from?",
-            ),
-        ],
-    ),
-    "pooling-4": Function(
         border_average,
         lambda rng: (rng.normal(size=rng.integers(4, 8, size=2)) + 3,),
         hint="Pool an image of ones as well, and see what you get at the border.",
@@ -114,7 +85,7 @@ EXERCISES = {
             ),
         ],
     ),
-    "pooling-5": Function(
+    "pooling-4": Function(
         survivors,
         draw_shift,
         hint="Of all pixels that the window sees before or after, which may hold the maximum?",
@@ -130,7 +101,7 @@ EXERCISES = {
             (lambda k, d: d / (k + d), "That counts the pixels that leave."),
         ],
     ),
-    "pooling-6": Number(
+    "pooling-5": Number(
         lambda: 8 * 8 * 64 * 10 - 64 * 10,
         hint="Biases are the same in both. How many numbers does the dense layer see in each?",
         mistakes=[
