@@ -17,7 +17,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help env book test unit notebooks-test text notebooks colab colab-check scale
-.PHONY: backends browser benchmarks serve lint lock clean
+.PHONY: backends parity browser benchmarks serve lint lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -85,6 +85,9 @@ backends: backend-jax backend-torch ## test the package on JAX and on PyTorch
 
 backend-%: .venv-%/ready
 	KERAS_BACKEND=$* .venv-$*/bin/python -m pytest -n 2 $(patsubst %,--ignore tests/test_%.py,$(NO_BACKEND))
+
+parity: unit backends ## measure the equation index's errors anew
+	$(RUN) tools.parity
 
 browser: book ## open the built book in headless Chromium
 	$(RUN) pytest tests/browser
