@@ -15,9 +15,7 @@ TOPICS = sorted(m.name for m in pkgutil.iter_modules(cnnbook.exercises.__path__)
 EXERCISES = {
     name: exercise
     for topic in TOPICS
-    for name, exercise in importlib.import_module(
-        f"cnnbook.exercises.{topic}"
-    ).EXERCISES.items()
+    for name, exercise in importlib.import_module(f"cnnbook.exercises.{topic}").EXERCISES.items()
 }
 
 
