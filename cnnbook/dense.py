@@ -150,15 +150,16 @@ def flatten(x):
 
     .. math::
 
-        y_{(i\, n_w + j)\, C + c} = X_{i,j,c}
+        v_{(r\, n_w + s)\, C + c} = A_{r,s,c}
 
-    :math:`X` is one image with :math:`n_w` columns and :math:`C` channels;
-    row :math:`i`, column :math:`j` and channel :math:`c` count from 0. The
-    last axis runs fastest. A channels-first framework keeps images as
-    ``(C, H, W)``, and there the same rule gives another order.
+    :math:`A` is one image with :math:`n_w` columns and :math:`C` channels,
+    :math:`v` its row of numbers; row :math:`r`, column :math:`s` and channel
+    :math:`c` count from 0. The last axis runs fastest. A channels-first
+    framework keeps images as ``(C, H, W)``, and there the same rule gives
+    another order.
 
     Args:
-        x: Batch :math:`X`, shape ``(N, ...)``, commonly ``(N, H, W, C)``.
+        x: Batch of images :math:`A`, shape ``(N, ...)``, commonly ``(N, H, W, C)``.
             Any number of axes is folded by the same rule.
 
     Returns:
