@@ -163,9 +163,7 @@ def test_batch_norm_agrees_with_keras_in_training(parity, case, epsilon, scale, 
     expected = expected * (1.0 if gamma is None else gamma.reshape(across))
     expected = expected + (0.0 if beta is None else beta.reshape(across))
     np.testing.assert_allclose(to_numpy(y), expected, rtol=1e-4, atol=1e-4)
-    layer = keras.layers.BatchNormalization(
-        axis=axis, epsilon=epsilon, scale=scale, center=center
-    )
+    layer = keras.layers.BatchNormalization(axis=axis, epsilon=epsilon, scale=scale, center=center)
     layer.build(shape)
     layer.set_weights(
         [w for w in (gamma, beta) if w is not None] + [np.zeros(channels), np.ones(channels)]
@@ -184,9 +182,7 @@ def test_batch_norm_agrees_with_keras_in_inference(parity, case, epsilon, seed):
     layer.build(shape)
     layer.set_weights([gamma, beta, mean, variance])
     y = batch_norm(x, mean, variance, gamma, beta, epsilon=epsilon, axis=axis)
-    parity(
-        batch_norm, "keras.layers.BatchNormalization", y, layer(x, training=False), atol=1e-4
-    )
+    parity(batch_norm, "keras.layers.BatchNormalization", y, layer(x, training=False), atol=1e-4)
 
 
 def test_batch_norm_by_hand():
@@ -222,9 +218,7 @@ def test_constant_channel_gives_beta():
 def test_batch_norm_wrong_sizes(name):
     values = dict.fromkeys(["mean", "variance", "gamma", "beta"], np.ones(3, "float32"))
     values[name] = np.ones(2, "float32")
-    with pytest.raises(
-        ValueError, match=rf"{name} must have shape \(3,\), .* axis 2, got \(2,\)"
-    ):
+    with pytest.raises(ValueError, match=rf"{name} must have shape \(3,\), .* axis 2, got \(2,\)"):
         batch_norm(np.ones((5, 2, 3)), **values)
 
 
@@ -404,9 +398,7 @@ def test_layer_norm_agrees_with_keras(parity, case, epsilon, affine, seed):
     np.testing.assert_allclose(to_numpy(y), expected, rtol=1e-4, atol=1e-4)
     if keras.backend.backend() == "torch" and axes[-1] != len(shape) - 1:
         return  # Keras 3.15 raises an error there
-    layer = keras.layers.LayerNormalization(
-        axis=axis, epsilon=epsilon, scale=affine, center=affine
-    )
+    layer = keras.layers.LayerNormalization(axis=axis, epsilon=epsilon, scale=affine, center=affine)
     layer.build(shape)
     if affine:
         layer.set_weights([gamma.reshape(sizes), beta.reshape(sizes)])
