@@ -58,7 +58,8 @@ def modes():
 # --- the two sides -----------------------------------------------------------------------------
 
 
-def _arrays(layer, rng):
+def _arrays(layer, rng, count=4):
+    """The first `count` of images, kernel, bias and output gradient."""
     shape, size, filters, stride, _, groups = layer
     sizes = [-(-n // stride) for n in shape[1:3]]
     shapes = (
@@ -67,7 +68,7 @@ def _arrays(layer, rng):
         (filters,),
         (shape[0], *sizes, filters),
     )
-    return [ops.convert_to_tensor(rng.normal(size=s).astype("float32")) for s in shapes]
+    return [ops.convert_to_tensor(rng.standard_normal(s, "float32")) for s in shapes[:count]]
 
 
 def ours(layer):
@@ -247,7 +248,7 @@ def peak_memory(side, mode):
     """MiB that one forward pass adds to the peak, in this process; call it in a fresh one."""
 
     def call(layer):
-        arrays = [measure.wait(a) for a in _arrays(layer, np.random.default_rng(SEED))[:2]]
+        arrays = [measure.wait(a) for a in _arrays(layer, np.random.default_rng(SEED), 2)]
         function = (ours(layer) if side == "ours" else keras_side(layer))[0]
         if mode == "compiled":
             function = measure.compiled(function, xla=side == "ours")

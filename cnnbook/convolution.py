@@ -10,7 +10,7 @@ from cnnbook import _arguments as arguments
 
 __all__ = ["conv2d", "conv2d_gradients", "conv2d_transpose", "conv_output_size"]
 
-BAND_ELEMENTS = 4_000_000  # of the patch matrix, the most that is alive at one time
+BAND_ELEMENTS = 16_000_000  # of the patch matrix, the most that is alive at one time
 
 
 def _geometry(x, kernel, strides, padding, dilation_rate, groups):
@@ -40,32 +40,66 @@ def _pad(x, paddings):
 
 
 def _bands(rows, per_row):
-    """Splits rows of `per_row` elements evenly into (first, count), none above BAND_ELEMENTS."""
-    pieces = min(rows, max(1, -(-rows * per_row // BAND_ELEMENTS)))
-    edges = [rows * i // pieces for i in range(pieces + 1)]
-    return [(top, end - top) for top, end in zip(edges, edges[1:], strict=False)]
+    """Splits rows of `per_row` elements: (bands, rows of each), none above BAND_ELEMENTS.
+
+    Where some height of at least half the greatest possible leaves no remainder, it is taken.
+    """
+    greatest = min(rows, max(1, BAND_ELEMENTS // max(per_row, 1)))
+    whole = (h for h in range(greatest, greatest // 2, -1) if rows % h == 0)
+    height = next(whole, greatest)
+    return -(-rows // height), height
 
 
-def _stack_bands(outputs):
-    return ops.concatenate(outputs, axis=1) if len(outputs) > 1 else outputs[0]
+def _each_band(function, merge, bands, *inputs):
+    """function(one band of each input) for every band; `merge` makes one of the stacked results.
+
+    An input is (tensor, step, height): band i has `height` of its rows, from i * step. Rows below
+    the image count as zeros. `ops.map` goes through the bands one by one even when compiled; of a
+    Python loop XLA would keep all bands alive at one time.
+    """
+    if bands == 1:
+        return function(*(x for x, _, _ in inputs))
+    missing = [(bands - 1) * step + height - x.shape[1] for x, step, height in inputs]
+    below = [((0, max(m, 0)), (0, 0)) for m in missing]
+    padded = [_pad(x, amounts) for (x, _, _), amounts in zip(inputs, below, strict=True)]
+
+    def one(i):
+        rows = [i * step + ops.arange(height, dtype="int32") for _, step, height in inputs]
+        return function(*(ops.take(x, r, axis=1) for x, r in zip(padded, rows, strict=True)))
+
+    return merge(ops.map(one, ops.arange(bands, dtype="int32")))
 
 
-def _views(x, kernel, strides, dilations, band, columns):
-    """The pixels under each kernel position in turn, for the output rows of one band."""
-    (kh, kw), (top, rows) = kernel.shape[:2], band
-    for m in range(kh):
-        for n in range(kw):
-            offset = (top * strides[0] + m * dilations[0], n * dilations[1])
-            yield arguments.shifted_view(x, offset, (rows, columns), strides)
+def _below_each_other(x):
+    """(B, N, height, W, C) to (N, B * height, W, C)."""
+    x = ops.moveaxis(x, 0, 1)
+    return ops.reshape(x, (-1, x.shape[1] * x.shape[2], *x.shape[3:]))
 
 
-def _patch_matrices(x, kernel, strides, dilations, counts):
-    """im2col, band by band: (band, matrix), one row per output pixel, (P, kh * kw * C)."""
-    taps, c = kernel.shape[0] * kernel.shape[1], x.shape[-1]
-    for band in _bands(counts[0], (x.shape[0] or 1) * counts[1] * taps * c if taps > 1 else 0):
-        views = list(_views(x, kernel, strides, dilations, band, counts[1]))
-        patches = ops.concatenate(views, axis=-1) if taps > 1 else views[0]
-        yield band, ops.reshape(patches, (-1, taps * c))
+def _sum_of_bands(x):
+    return ops.sum(x, axis=0)
+
+
+def _views(x, kernel, strides, dilations, counts):
+    """The pixels under each kernel position in turn."""
+    for m, n in np.ndindex(*kernel.shape[:2]):
+        yield arguments.shifted_view(x, (m * dilations[0], n * dilations[1]), counts, strides)
+
+
+def _patch_matrix(x, kernel, strides, dilations, counts):
+    """im2col: one row per output pixel, (P, kh * kw * C)."""
+    views = list(_views(x, kernel, strides, dilations, counts))
+    patches = ops.concatenate(views, axis=-1) if len(views) > 1 else views[0]
+    return ops.reshape(patches, (-1, len(views) * x.shape[-1]))
+
+
+def _patch_bands(x, kernel, strides, dilations, counts):
+    """Number of bands, output rows of each, and x as an input of `_each_band`."""
+    taps = kernel.shape[0] * kernel.shape[1]
+    per_row = (x.shape[0] or 1) * counts[1] * taps * x.shape[-1] if taps > 1 else 0
+    bands, height = _bands(counts[0], per_row)
+    reach = (height - 1) * strides[0] + (kernel.shape[0] - 1) * dilations[0] + 1
+    return bands, height, (x, height * strides[0], reach)
 
 
 def _split(x, groups):
@@ -119,14 +153,19 @@ def _correlate(x, kernel, strides, dilations, groups, counts):
     """The sum of products at every position: channels last, padding already done."""
     c_out = kernel.shape[-1]
     if _is_depthwise(kernel, groups):
-        views = _views(x, kernel, strides, dilations, (0, counts[0]), counts[1])
+        views = _views(x, kernel, strides, dilations, counts)
         taps = zip(views, ops.unstack(ops.reshape(kernel, (-1, c_out))), strict=True)
         return sum(_widen(view, c_out) * weights for view, weights in taps)
-    x, matrix, outputs = _split(x, groups), _matrix(kernel, groups), []
-    for (_, rows), patches in _patch_matrices(x, kernel, strides, dilations, counts):
+    x, matrix = _split(x, groups), _matrix(kernel, groups)
+    bands, height, rows = _patch_bands(x, kernel, strides, dilations, counts)
+
+    def product(x):
+        patches = _patch_matrix(x, kernel, strides, dilations, (height, counts[1]))
         y = ops.matmul(_stacked(patches, groups), matrix)
-        outputs.append(ops.reshape(y, (-1, rows, counts[1], c_out // groups)))
-    return _join(_stack_bands(outputs), groups)
+        return ops.reshape(y, (-1, height, counts[1], c_out // groups))
+
+    y = _each_band(product, _below_each_other, bands, rows)
+    return _join(y[:, : counts[0]], groups)
 
 
 def _add_bias(y, bias):
@@ -174,16 +213,19 @@ def _input_gradient(dy, kernel, sizes, strides, dilations, groups):
     depthwise = _is_depthwise(kernel, groups)
     dy = dy if depthwise else _split(dy, groups)
     per_row = 0 if depthwise else (dy.shape[0] or 1) * dy.shape[2] * len(taps) * kernel.shape[2]
-    outputs = []
-    for top, rows in _bands(counts[0], per_row):
-        pieces, phases = _sent(dy[:, top : top + rows + reach[0]], kernel, groups), {}
-        for (m, n), piece in zip(taps, pieces, strict=True):
+    bands, height = _bands(counts[0], per_row)
+
+    def received(dy):
+        phases = {}
+        for (m, n), piece in zip(taps, _sent(dy, kernel, groups), strict=True):
             (down, a), (right, b) = divmod(m, strides[0]), divmod(n, strides[1])
             offset = (reach[0] - down, reach[1] - right)
-            piece = arguments.shifted_view(piece, offset, (rows, counts[1]), (1, 1))
+            piece = arguments.shifted_view(piece, offset, (height, counts[1]), (1, 1))
             phases[a, b] = phases[a, b] + piece if (a, b) in phases else piece
-        outputs.append(_interleave(phases, strides))
-    dx = _stack_bands(outputs)[:, : sizes[0], : sizes[1]]
+        return _interleave(phases, strides)
+
+    dx = _each_band(received, _below_each_other, bands, (dy, height, height + reach[0]))
+    dx = dx[:, : sizes[0], : sizes[1]]
     return dx if depthwise else _join(dx, groups)
 
 
@@ -195,13 +237,18 @@ def _crop(x, amounts):
 def _kernel_gradient(x, kernel, dy, strides, dilations, groups, counts):
     """For each kernel entry, the pixels that it met, weighted by dy."""
     if _is_depthwise(kernel, groups):
-        views = _views(x, kernel, strides, dilations, (0, counts[0]), counts[1])
+        views = _views(x, kernel, strides, dilations, counts)
         products = [ops.sum(_widen(v, dy.shape[-1]) * dy, axis=(0, 1, 2)) for v in views]
         return ops.reshape(ops.stack(products), kernel.shape)
-    x, dy, total = _split(x, groups), _split(dy, groups), 0.0
-    for (top, rows), patches in _patch_matrices(x, kernel, strides, dilations, counts):
-        part = _stacked(ops.reshape(dy[:, top : top + rows], (-1, dy.shape[-1])), groups)
-        total = total + ops.matmul(ops.swapaxes(part, -1, -2), _stacked(patches, groups))
+    x, dy = _split(x, groups), _split(dy, groups)
+    bands, height, rows = _patch_bands(x, kernel, strides, dilations, counts)
+
+    def product(x, dy):
+        patches = _patch_matrix(x, kernel, strides, dilations, (height, counts[1]))
+        sent = _stacked(ops.reshape(dy, (-1, dy.shape[-1])), groups)
+        return ops.matmul(ops.swapaxes(sent, -1, -2), _stacked(patches, groups))
+
+    total = _each_band(product, _sum_of_bands, bands, rows, (dy, height, height))
     total = ops.reshape(ops.swapaxes(total, -1, -2), (-1, dy.shape[-1]))
     return ops.reshape(_join(total, groups), kernel.shape)
 

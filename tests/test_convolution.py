@@ -263,6 +263,10 @@ def test_transpose_matches_reference(padding):
     np.testing.assert_allclose(to_numpy(got), expected, **TOL)
 
 
+def eager(function):
+    return function
+
+
 def test_transpose_is_the_adjoint():
     rng = np.random.default_rng(0)
     x, kernel = rng.normal(size=(1, 7, 7, 3)), rng.normal(size=(3, 3, 3, 2))
@@ -272,19 +276,31 @@ def test_transpose_is_the_adjoint():
     assert forward == pytest.approx(back, rel=1e-4)
 
 
-@pytest.mark.parametrize("limit", [1, 300, 2000])
 @pytest.mark.parametrize("groups", [1, 2, 4])
-def test_bands_do_not_change_the_result(monkeypatch, limit, groups):
+@pytest.mark.parametrize("limit, run", [(1, eager), (300, eager), (2000, eager), (300, compiled)])
+def test_bands_do_not_change_the_result(monkeypatch, limit, groups, run):
     geometry = dict(strides=(2, 1), padding=1, dilations=(1, 2), groups=groups)
     x, kernel, _ = example(geometry, (3, 3))
     dy = np.ones(taps(x, kernel, **geometry)[0], "float32")
-    whole = [conv2d(x, kernel, **keywords(geometry))]
-    whole += conv2d_gradients(x, kernel, dy, **keywords(geometry))
+
+    def everything(x, kernel, dy):
+        options = keywords(geometry)
+        return conv2d(x, kernel, **options), *conv2d_gradients(x, kernel, dy, **options)
+
+    tensors = [ops.convert_to_tensor(a) for a in (x, kernel, dy)]
+    whole = everything(*tensors)
     monkeypatch.setattr(convolution, "BAND_ELEMENTS", limit)
-    banded = [conv2d(x, kernel, **keywords(geometry))]
-    banded += conv2d_gradients(x, kernel, dy, **keywords(geometry))
-    for a, b in zip(banded, whole, strict=True):
+    for a, b in zip(run(everything)(*tensors), whole, strict=True):
         np.testing.assert_allclose(to_numpy(a), to_numpy(b), **TOL)
+
+
+@pytest.mark.parametrize("rows", [1, 6, 7, 12, 13])
+@pytest.mark.parametrize("limit", [1, 20, 35, 1000])
+def test_bands_cover_all_rows_and_hold_the_limit(monkeypatch, rows, limit):
+    monkeypatch.setattr(convolution, "BAND_ELEMENTS", limit)
+    bands, height = convolution._bands(rows, 10)
+    assert (bands - 1) * height < rows <= bands * height
+    assert height * 10 <= max(limit, 10)
 
 
 @pytest.mark.parametrize("geometry", GEOMETRIES[:3])
