@@ -290,7 +290,13 @@ def _means(layers):
                 max(ratio, r[what].get(f"ratio to depthwise, {mode}", 0.0))
                 for ratio, r in zip(conv, layers, strict=True)
             ]
+            others = [
+                ratio
+                for ratio, r in zip(conv, layers, strict=True)
+                if r["groups"] < r["images"][-1]
+            ]
             means[f"{what} {mode}"] = {
+                "not depthwise": measure.geometric_mean(others),
                 "ops.conv": measure.geometric_mean(conv),
                 "fastest Keras op": measure.geometric_mean(fastest),
                 "largest": max(conv),
@@ -441,6 +447,36 @@ Written by `python -m benchmarks convolution --all` on {date}: {processor}, {cor
   process's peak resident set, over its state when the inputs (64 MiB) exist and a tiny convolution
   has run. The growth contains the output (128 MiB). The target is judged on inputs + growth.
 """
+
+
+def page_table(records):
+    """The table of chapter 01: forward times as multiples of ops.conv, one column per backend."""
+    columns = {"tensorflow": "compiled", "jax": "compiled", "torch": "eager"}
+    names = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
+    heads = [f"{names[b]}, {mode}" for b, mode in columns.items()]
+    lines = ["| " + " | ".join(["layer", "image and kernel", *heads]) + " |"]
+    lines.append("| --- | --- " + "| ---: " * len(columns) + "|")
+    for i, layer in enumerate(records["tensorflow"]["layers"]):
+        shape = "x".join(map(str, layer["images"])) + ", " + "x".join(map(str, layer["kernel"]))
+        ratios = [
+            records[b]["layers"][i]["forward"][f"ratio to keras, {mode}"]
+            for b, mode in columns.items()
+        ]
+        lines.append(
+            "| " + " | ".join([layer["layer"], shape, *map("{:.2f}".format, ratios)]) + " |"
+        )
+    rows = [
+        ("forward", "ops.conv", "geometric mean"),
+        ("forward", "not depthwise", "without depthwise"),
+    ]
+    rows += [("gradients", "ops.conv", "geometric mean, with gradients")]
+    for what, peer, name in rows:
+        means = [records[b]["means"][f"{what} {mode}"][peer] for b, mode in columns.items()]
+        lines.append("| " + " | ".join([name, "", *map("**{:.2f}**".format, means)]) + " |")
+    memory = [records[b]["memory"][f"ratio, {mode}"] for b, mode in columns.items()]
+    shape = "x".join(map(str, MEMORY_LAYER[0]))
+    lines.append("| " + " | ".join(["peak memory", shape, *map("{:.2f}".format, memory)]) + " |")
+    return "\n".join(lines)
 
 
 # --- all backends ------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """The notebooks' rules: what a stored chapter must look like. Nothing is executed here."""
 
 import ast
+import json
 import re
 import statistics
 from pathlib import Path
@@ -103,6 +104,18 @@ def count_words(text):
 
 def test_there_are_chapters():
     assert CHAPTERS, "notebooks/ holds no chapter"
+
+
+# What is quoted
+
+
+def test_chapter_01_quotes_the_benchmark():
+    pytest.importorskip("keras")
+    from benchmarks import convolution
+
+    records = json.loads((ROOT / "benchmarks" / "results" / "convolution.json").read_text("utf-8"))
+    assert convolution.page_table(records) in markdown(read(CHAPTERS[0]))
+    assert all(row["met"] for record in records.values() for row in record["targets"])
 
 
 # Every notebook
