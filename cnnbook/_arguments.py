@@ -54,6 +54,17 @@ def positive_pair(name, value):
     return tuple(positive_int(name, v) for v in pair)
 
 
+def as_seed(seed):
+    """An int, or the SeedGenerator itself: what `keras.random` takes."""
+    if isinstance(seed, keras.random.SeedGenerator):
+        return seed
+    if isinstance(seed, bool) or not hasattr(seed, "__index__") or seed < 0:
+        raise ValueError(
+            f"seed must be an int of at least 0 or a keras.random.SeedGenerator, got {seed!r}."
+        )
+    return seed.__index__()
+
+
 def pad_amounts(padding, sizes, kernel_sizes, strides, dilations=(1, 1)):
     """((top, bottom), (left, right)) for each of the four forms of `padding`."""
     if padding == "valid":

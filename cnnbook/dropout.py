@@ -18,16 +18,6 @@ def _require_rate(rate):
         raise ValueError(f"rate must be a number in [0, 1), got {rate!r}.")
 
 
-def _as_seed(seed):
-    if isinstance(seed, keras.random.SeedGenerator):
-        return seed
-    if isinstance(seed, bool) or not hasattr(seed, "__index__") or seed < 0:
-        raise ValueError(
-            f"seed must be an int of at least 0 or a keras.random.SeedGenerator, got {seed!r}."
-        )
-    return seed.__index__()
-
-
 def _drop(x, mask_shape, rate, seed):
     keep_probability = 1 - rate
     mask = bernoulli_mask(mask_shape, keep_probability, seed=seed)
@@ -67,7 +57,7 @@ def bernoulli_mask(shape, keep_probability, *, seed):
     shape = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
     if any(isinstance(n, int) and n < 0 for n in shape):
         raise ValueError(f"shape must not have negative sizes, got {shape}.")
-    uniform = keras.random.uniform(shape, dtype="float32", seed=_as_seed(seed))
+    uniform = keras.random.uniform(shape, dtype="float32", seed=arguments.as_seed(seed))
     return ops.cast(uniform < keep_probability, keras.config.floatx())
 
 
@@ -112,7 +102,7 @@ def dropout(x, rate, *, seed, training=True):
         [0.0, 4.0]
     """
     _require_rate(rate)
-    x, seed = arguments.as_float(x), _as_seed(seed)
+    x, seed = arguments.as_float(x), arguments.as_seed(seed)
     return _drop(x, ops.shape(x), rate, seed) if training and rate else x
 
 
@@ -156,7 +146,7 @@ def spatial_dropout2d(x, rate, *, seed, training=True, data_format=None):
     """
     _require_rate(rate)
     channels_first = arguments.is_channels_first(data_format)
-    x, seed = arguments.as_float(x), _as_seed(seed)
+    x, seed = arguments.as_float(x), arguments.as_seed(seed)
     arguments.require_rank("x", x, 4)
     n, *sizes = ops.shape(x)
     mask_shape = (n, sizes[0], 1, 1) if channels_first else (n, 1, 1, sizes[2])
