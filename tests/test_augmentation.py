@@ -728,6 +728,7 @@ def labeled_batch():
     return [ops.convert_to_tensor(a) for a in (x, np.eye(5, dtype="float32"), masks, boxes)]
 
 
+@pytest.mark.filterwarnings("ignore:Dynamo detected a call to a")  # in Keras, of a cached function
 def test_compiled():
     arrays = labeled_batch()
     got = compiled(functools.partial(everything, seed=3))(*arrays)
