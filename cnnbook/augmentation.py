@@ -172,6 +172,10 @@ def _mixing(images, alpha, seed):
     return ops.sigmoid(logs[:, 0] - logs[:, 1]), ops.argsort(order), others
 
 
+def _of_partners(x, partner):
+    return x if x.shape[0] == 0 else ops.take(x, partner, axis=0)
+
+
 def _per_image(values, like):
     """(N,) to (N, 1, ..., 1), in the dtype of the images."""
     return ops.cast(ops.reshape(values, (-1,) + (1,) * (len(like.shape) - 1)), like.dtype)
@@ -188,6 +192,8 @@ def _grid(height, width):
 
 def _gather(x, rows, columns, fill):
     """x (N, H, W, C) at int32 rows and columns of shape (N, H', W'), and `fill` outside."""
+    if x.shape[0] == 0:  # JAX takes nothing from an empty array
+        return x
     height, width, channels = x.shape[1:]
     inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
     rows, columns = ops.clip(rows, 0, height - 1), ops.clip(columns, 0, width - 1)
@@ -838,7 +844,7 @@ def mixup(images, labels, *, alpha, seed):
     mixed = []
     for a in (x, y):
         w = _per_image(weight, a)
-        mixed.append(w * a + (1 - w) * ops.take(a, partner, axis=0))
+        mixed.append(w * a + (1 - w) * _of_partners(a, partner))
     return tuple(mixed)
 
 
@@ -896,9 +902,9 @@ def cutmix(images, labels, *, alpha, seed, data_format=None):
     top = _integers(down, h) - ops.floor(height / 2)
     left = _integers(right, w) - ops.floor(width / 2)
     inside = _inside(top, left, top + height, left + width, x)
-    x = ops.where(inside, ops.take(x, partner, axis=0), x)
+    x = ops.where(inside, _of_partners(x, partner), x)
     share = ops.cast(ops.mean(ops.cast(inside, "float32"), axis=(1, 2, 3)), y.dtype)[:, None]
-    y = (1 - share) * y + share * ops.take(y, partner, axis=0)
+    y = (1 - share) * y + share * _of_partners(y, partner)
     return arguments.from_channels_last(x, channels_first), y
 
 

@@ -40,6 +40,7 @@ IMAGE_TRANSFORMS = [
     functools.partial(color_jitter, brightness=0.3, contrast=0.3, saturation=0.3, hue=0.2),
     functools.partial(random_erasing, probability=0.8),
 ]
+sizes = st.sampled_from([(1, 1), (2, 5), (5, 3), (4, 4)])  # few: JAX compiles for every shape
 TRANSFORM_IDS = ["crop", "flip", "rotation", "jitter", "erasing"]
 
 
@@ -128,9 +129,10 @@ def found_offsets(moved, height, width):
 # Crop
 
 
-@given(st.integers(1, 6), st.integers(1, 6), st.integers(0, 3), st.integers(0, 999))
+@given(sizes, st.integers(0, 3), st.integers(0, 999))
 @drawn
-def test_crop_matches_reference(parity, height, width, padding, seed):
+def test_crop_matches_reference(parity, size, padding, seed):
+    height, width = size
     padding = min(padding, height - 1, width - 1)  # so that something of each image is left
     x = numbered(5, height, width, channels=2)
     got = random_crop(x, padding=padding, seed=seed)
@@ -181,9 +183,10 @@ def test_crop_draws_all_offsets_evenly():
 # Flip
 
 
-@given(st.integers(1, 5), st.integers(1, 5), st.booleans(), st.booleans(), st.integers(0, 99))
+@given(sizes, st.booleans(), st.booleans(), st.integers(0, 99))
 @drawn
-def test_flip_matches_reference(parity, height, width, horizontal, vertical, seed):
+def test_flip_matches_reference(parity, size, horizontal, vertical, seed):
+    height, width = size
     x = random_images(6, height, width, 2, seed)
     got = to_numpy(random_flip(x, horizontal=horizontal, vertical=vertical, seed=seed))
     for image, result in zip(x, got, strict=True):
@@ -224,13 +227,13 @@ def test_flip_by_hand_and_evenly():
 
 
 @given(
-    st.integers(1, 6),
-    st.integers(1, 6),
+    sizes,
     st.lists(st.floats(-180, 180), min_size=3, max_size=3),
     st.sampled_from([0.0, 1.5]),
 )
 @drawn
-def test_rotate_matches_reference(height, width, angles, fill):
+def test_rotate_matches_reference(size, angles, fill):
+    height, width = size
     x = random_images(3, height, width, 2, seed=height)
     expected = [reference_rotate(i, a, fill) for i, a in zip(x, angles, strict=True)]
     got = rotate(x, np.array(angles), fill=fill)
@@ -239,9 +242,10 @@ def test_rotate_matches_reference(height, width, angles, fill):
     np.testing.assert_allclose(to_numpy(turned_first), first(np.stack(expected)), **CLOSE)
 
 
-@given(st.integers(2, 9), st.integers(2, 9), st.floats(-180, 180))
+@given(sizes, st.floats(-180, 180))
 @drawn
-def test_rotate_matches_scipy_and_keras(parity, height, width, angle):
+def test_rotate_matches_scipy_and_keras(parity, size, angle):
+    height, width = size
     x = random_images(2, height, width, 3, seed=width)
     got = rotate(x, angle)
     turned = scipy.ndimage.rotate(
@@ -558,7 +562,7 @@ def read_mixture(y, n):
     return pairs
 
 
-@given(st.integers(1, 7), st.sampled_from([0.2, 1.0, 5]), st.integers(0, 99))
+@given(st.sampled_from([1, 2, 7]), st.sampled_from([0.2, 1.0, 5]), st.integers(0, 99))
 @drawn
 def test_mixup_matches_numpy(parity, n, alpha, seed):
     x = random_images(n, 2, 3, seed=seed)
@@ -597,9 +601,10 @@ def test_mixup_by_hand():
         np.testing.assert_allclose(mixed[:, 0], 10 + 10 * labels[:, 1], **CLOSE)
 
 
-@given(st.integers(2, 9), st.integers(2, 9), st.sampled_from([0.3, 1.0, 3]), st.integers(0, 99))
+@given(sizes, st.sampled_from([0.3, 1.0, 3]), st.integers(0, 99))
 @drawn
-def test_cutmix_weight_is_the_share(parity, height, width, alpha, seed):
+def test_cutmix_weight_is_the_share(parity, size, alpha, seed):
+    height, width = size
     n = 6
     x = numbered(n, height, width, 2)
     mixed, y = cutmix(x, np.eye(n), alpha=alpha, seed=seed)
@@ -667,6 +672,8 @@ def test_mixing_seeds(mix):
     one, two = (to_numpy(mix(x, y, alpha=1.0, seed=generator)[1]) for _ in range(2))
     assert not np.array_equal(one, two)
     assert len({round(float(w), 4) for w in np.diag(got[1])}) > 8
+    empty = mix(x[:0], y[:0], alpha=1.0, seed=0)
+    assert [tuple(a.shape) for a in empty] == [(0, 8, 8, 3), (0, 32)]
 
 
 @pytest.mark.parametrize("transform", IMAGE_TRANSFORMS, ids=TRANSFORM_IDS)
