@@ -40,7 +40,7 @@ IMAGE_TRANSFORMS = [
     functools.partial(color_jitter, brightness=0.3, contrast=0.3, saturation=0.3, hue=0.2),
     functools.partial(random_erasing, probability=0.8),
 ]
-sizes = st.sampled_from([(1, 1), (2, 5), (5, 3), (4, 4)])  # few: JAX compiles for every shape
+sizes = st.sampled_from([(1, 1), (2, 5), (5, 4)])  # few: JAX compiles for every shape
 TRANSFORM_IDS = ["crop", "flip", "rotation", "jitter", "erasing"]
 
 
@@ -562,7 +562,7 @@ def read_mixture(y, n):
     return pairs
 
 
-@given(st.sampled_from([1, 2, 7]), st.sampled_from([0.2, 1.0, 5]), st.integers(0, 99))
+@given(st.sampled_from([1, 7]), st.sampled_from([0.2, 1.0, 5]), st.integers(0, 99))
 @drawn
 def test_mixup_matches_numpy(parity, n, alpha, seed):
     x = random_images(n, 2, 3, seed=seed)
@@ -664,7 +664,7 @@ def test_each_image_its_own_draw_and_the_seed_decides(transform):
 
 @pytest.mark.parametrize("mix", [mixup, cutmix])
 def test_mixing_seeds(mix):
-    x, y = random_images(32, 8, 8), np.eye(32)
+    x, y = random_images(40, 6, 8), np.eye(40)
     got = [to_numpy(a) for a in mix(x, y, alpha=1.0, seed=0)]
     for a, b in zip(mix(x, y, alpha=1.0, seed=0), got, strict=True):
         np.testing.assert_array_equal(to_numpy(a), b)
@@ -673,7 +673,7 @@ def test_mixing_seeds(mix):
     assert not np.array_equal(one, two)
     assert len({round(float(w), 4) for w in np.diag(got[1])}) > 8
     empty = mix(x[:0], y[:0], alpha=1.0, seed=0)
-    assert [tuple(a.shape) for a in empty] == [(0, 8, 8, 3), (0, 32)]
+    assert [tuple(a.shape) for a in empty] == [(0, 6, 8, 3), (0, 40)]
 
 
 @pytest.mark.parametrize("transform", IMAGE_TRANSFORMS, ids=TRANSFORM_IDS)
@@ -794,7 +794,7 @@ def test_generator_state_under_jax_jit():
     import jax
 
     augment = Augmentation(random_crop, random_flip, seed=2)
-    x = ops.convert_to_tensor(random_images(4, 6, 6))
+    x = ops.convert_to_tensor(random_images(4, 6, 8))
 
     @jax.jit
     def step(x, state):
@@ -815,11 +815,11 @@ def test_gradients_against_differences(which):
     dtype = precise_dtype()
     rng = np.random.default_rng(0)
     # red, green or blue is the largest by far: no kink of the hue lies within the step
-    kinds = np.array([[0.6, 0.4, 0.2], [0.4, 0.6, 0.2], [0.2, 0.4, 0.6]])[np.arange(5) % 3]
-    x = (kinds + rng.uniform(-0.03, 0.03, (2, 4, 5, 3))).astype(dtype)
-    labels = np.eye(2, dtype=dtype)
+    kinds = np.array([[0.6, 0.4, 0.2], [0.4, 0.6, 0.2], [0.2, 0.4, 0.6]])[np.arange(8) % 3]
+    x = (kinds + rng.uniform(-0.03, 0.03, (4, 6, 8, 3))).astype(dtype)
+    labels = np.eye(4, dtype=dtype)
     function = {
-        "rotate": lambda x: rotate(x, np.array([20.0, -65.0])),
+        "rotate": lambda x: rotate(x, np.array([20.0, -65.0, 0.5, 170.0])),
         "colors": lambda x: adjust_colors(
             x, brightness=1.1, contrast=0.9, saturation=1.2, hue=0.05
         ),
@@ -827,7 +827,7 @@ def test_gradients_against_differences(which):
     }[which]
     g, way = rng.normal(size=x.shape).astype(dtype), rng.normal(size=x.shape).astype(dtype)
     (gradient,) = vjp(function, [x], g)
-    # float32 leaves 6e-8 of a sum of 120 terms, over 2h; the slope is of the order of 10
+    # float32 leaves 6e-8 of a sum of 576 terms, over 2h; the slope is of the order of 10
     h, tolerance = (1e-6, 1e-6) if dtype == "float64" else (1e-3, 1e-2)
     ahead, behind = (
         np.sum(to_numpy(function((x + s * h * way).astype(dtype))).astype("float64") * g)
@@ -848,7 +848,7 @@ def test_gray_pixels_have_finite_gradients():
 
 
 def test_augmentation_composes(parity):
-    x = random_images(8, 6, 6)
+    x = random_images(4, 6, 8)
     augment = Augmentation(*IMAGE_TRANSFORMS)
     expected = x
     for k, transform in enumerate(IMAGE_TRANSFORMS):
@@ -880,7 +880,7 @@ def test_augmentation_draws_are_independent():
 
 
 def test_augmentation_state():
-    x = random_images(4, 6, 6)
+    x = random_images(4, 6, 8)
     augment = Augmentation(random_crop, random_flip, seed=5)
     to_numpy(augment(x))
     state = augment.get_state()
