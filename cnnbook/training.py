@@ -37,7 +37,8 @@ def _value_outputs_gradients(model, loss_fn, x, y, scale=lambda loss: loss):
         outputs = model(x, training=True)
         loss = _total(loss_fn, y, outputs, model.losses)
         values = [v.value for v in trainable]
-        return loss, outputs, torch.autograd.grad(scale(loss), values, materialize_grads=True)
+        gradients = torch.autograd.grad(scale(loss), values, materialize_grads=True)
+        return loss.detach(), outputs.detach(), gradients
     import jax
 
     def compute(values):
