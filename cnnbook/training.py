@@ -387,9 +387,9 @@ def train(
         verbose: 1 for a progress bar, 2 for a line an epoch, 0 for silence.
 
     Returns:
-        A dict of lists with one float an epoch: ``loss`` and, where the
-        labels are classes, ``accuracy``, both as they were during the epoch,
-        and ``val_loss`` and ``val_accuracy`` after it.
+        The history, a dict of lists with one float an epoch. It has ``loss``
+        and, where the labels are classes, ``accuracy``, both as they were
+        during the epoch, and ``val_loss`` and ``val_accuracy`` after it.
 
     Raises:
         ValueError: If an argument is out of range, the data are empty or can
