@@ -77,7 +77,7 @@ def _classes(outputs):
 
 
 def _training_step(model, loss_fn, optimizer):
-    """step(x, y) -> (loss, outputs' shape, classes): forward, backward, update; compiled."""
+    """step(x, y) -> (loss, classes): forward, backward, update; compiled."""
     backend, variables = keras.backend.backend(), optimizer.variables
 
     def forward_backward(x, y):
@@ -418,7 +418,8 @@ def train(
     optimizer.build(model.trainable_variables)
     if isinstance(seed, bool) or not hasattr(seed, "__index__") or seed < 0:
         raise ValueError(f"seed must be an integer of at least 0, got {seed!r}.")
-    call = {"seed": seed, "batch_size": batch_size, "backend": keras.backend.backend()}
+    call = {"seed": seed, "batch_size": batch_size, "patience": patience}
+    call["backend"] = keras.backend.backend()
     run = _Run(model, loss, optimizer, preprocess, augment, call)
     batches, count = _batches.epochs_of("data", data, batch_size)
     validation = None

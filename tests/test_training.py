@@ -293,6 +293,9 @@ def test_progress_is_printed(capsys):
         "epoch 1",
         "epoch 2",
     ]
+    train(linear(), (X, Y), loss=LOSS, optimizer="sgd", epochs=1, batch_size=5, verbose=1)
+    shown = capsys.readouterr().out
+    assert "Epoch 1/1" in shown and "4/4" in shown and "accuracy" in shown
     train(linear(), (X, Y), loss=LOSS, optimizer="sgd", epochs=1, verbose=0)
     assert capsys.readouterr().out == ""
 
@@ -364,6 +367,10 @@ def test_only_the_last_checkpoint_is_kept(tmp_path):
     [
         (dict(seed=3), "is of a run with seed=0, this one has seed=3"),
         (dict(batch_size=4), "is of a run with batch_size=5, this one has batch_size=4"),
+        (
+            dict(patience=2, validation_data=(X, Y)),
+            "is of a run with patience=None, this one has patience=2",
+        ),
         (
             dict(model=linear(4)),
             r"another model or optimizer: its variable 0 is \['model', \[4, 3\]",
