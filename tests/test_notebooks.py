@@ -27,10 +27,7 @@ MACHINE_PATH = re.compile(
         [
             re.escape(f"{ROOT}/"),
             re.escape(f"{Path.home()}/"),
-            "/home/",
-            "/root/",
-            "/Users/",
-            "/tmp/",
+            *(f"/{folder}/" for folder in ("home", "root", "tmp", "Users")),
         ]
     )
 )
