@@ -3,15 +3,30 @@
 import datetime
 import os
 import platform
+import sys
 import time
 from pathlib import Path
 
 import keras
 import numpy as np
 
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+NAMES = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
+INTERPRETERS = {"tensorflow": ".venv", "jax": ".venv-jax", "torch": ".venv-torch"}
+
 
 def backend():
     return keras.backend.backend()
+
+
+def interpreter(backend):
+    """The Python that has this backend."""
+    value = os.environ.get(f"CNNBOOK_PYTHON_{backend.upper()}")
+    path = Path(value) if value else ROOT / INTERPRETERS[backend] / "bin" / "python"
+    if not path.exists():
+        sys.exit(f"No interpreter for {backend} at {path}; set CNNBOOK_PYTHON_{backend.upper()}.")
+    return str(path)
 
 
 def compiled(function, *, xla=True):
@@ -70,7 +85,8 @@ def geometric_mean(ratios):
     return float(np.exp(np.mean(np.log(list(ratios)))))
 
 
-def _status(field):
+def status(field):
+    """A figure of this process in MiB, such as VmRSS, its resident memory (Linux)."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(field + ":"):
             return int(line.split()[1]) / 1024
@@ -80,9 +96,9 @@ def _status(field):
 def memory_growth(function):
     """MiB by which a call lifts the process's peak resident memory over its present state."""
     Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak starts again from the present
-    before = _status("VmRSS")
+    before = status("VmRSS")
     wait(function())
-    return max(0.0, _status("VmHWM") - before)
+    return max(0.0, status("VmHWM") - before)
 
 
 def machine():

@@ -20,9 +20,6 @@ from keras import ops
 from benchmarks import _measure as measure
 from cnnbook.convolution import conv2d, conv2d_gradients
 
-ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "benchmarks" / "results"
-INTERPRETERS = {"tensorflow": ".venv", "jax": ".venv-jax", "torch": ".venv-torch"}
 SEED, REPEATS, TOLERANCE = 0, 9, 1e-4
 
 # name: images (N, H, W, C), kernel size, filters, stride, dilation, groups; padding is "same"
@@ -266,7 +263,7 @@ def _memory_record():
     for mode in modes():
         for side in ("ours", "keras"):
             command = [sys.executable, "-m", "benchmarks", "convolution", "--peak", side, mode]
-            done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True)
+            done = subprocess.run(command, cwd=measure.ROOT, text=True, capture_output=True)
             if done.returncode:
                 raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr}")
             record[f"{side} {mode}"] = json.loads(done.stdout.splitlines()[-1])
@@ -452,8 +449,7 @@ Written by `python -m benchmarks convolution --all` on {date}: {processor}, {cor
 def page_table(records):
     """The table of chapter 01: forward times as multiples of ops.conv, one column per backend."""
     columns = {"tensorflow": "compiled", "jax": "compiled", "torch": "eager"}
-    names = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
-    heads = [f"{names[b]}, {mode}" for b, mode in columns.items()]
+    heads = [f"{measure.NAMES[b]}, {mode}" for b, mode in columns.items()]
     lines = ["| " + " | ".join(["layer", "image and kernel", *heads]) + " |"]
     lines.append("| --- | --- " + "| ---: " * len(columns) + "|")
     for i, layer in enumerate(records["tensorflow"]["layers"]):
@@ -482,16 +478,8 @@ def page_table(records):
 # --- all backends ------------------------------------------------------------------------------
 
 
-def _interpreter(backend):
-    value = os.environ.get(f"CNNBOOK_PYTHON_{backend.upper()}")
-    path = Path(value) if value else ROOT / INTERPRETERS[backend] / "bin" / "python"
-    if not path.exists():
-        sys.exit(f"No interpreter for {backend} at {path}; set CNNBOOK_PYTHON_{backend.upper()}.")
-    return str(path)
-
-
 def measure_all(arguments):
-    interpreters = {backend: _interpreter(backend) for backend in INTERPRETERS}
+    interpreters = {backend: measure.interpreter(backend) for backend in measure.INTERPRETERS}
     records = {}
     for backend, python in interpreters.items():
         print(f"\n{backend}", flush=True)
@@ -500,14 +488,14 @@ def measure_all(arguments):
             command = [python, "-m", "benchmarks", "convolution", "--json", str(path)]
             command += ["--repeats", str(arguments.repeats)]
             environment = {**os.environ, "KERAS_BACKEND": backend}
-            subprocess.run(command, cwd=ROOT, env=environment, check=True)
+            subprocess.run(command, cwd=measure.ROOT, env=environment, check=True)
             records[backend] = json.loads(path.read_text())
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "convolution.json").write_text(json.dumps(records, indent=1) + "\n")
+    measure.RESULTS.mkdir(exist_ok=True)
+    (measure.RESULTS / "convolution.json").write_text(json.dumps(records, indent=1) + "\n")
     preface = PREFACE.format(**records["tensorflow"]["machine"])
     text = "\n".join([preface, *(report(b, r) for b, r in records.items())])
-    (RESULTS / "convolution.md").write_text(text)
-    print(f"\nWritten: {RESULTS / 'convolution.json'} and convolution.md")
+    (measure.RESULTS / "convolution.md").write_text(text)
+    print(f"\nWritten: {measure.RESULTS / 'convolution.json'} and convolution.md")
 
 
 def main():
