@@ -78,7 +78,7 @@ colab-check: .venv/ready ## test the wheel and a copy (CHAPTER=01) beside Colab'
 
 scale: .venv/ready ## run the full-size notebooks on the data in the cache
 	@set -- notebooks/at_scale/*.ipynb; if [ -e "$$1" ]; \
-	then $(RUN) pytest --nbval-lax --nbval-current-env "$$@"; \
+	then $(RUN) pytest --nbval-lax --nbval-current-env --nbval-cell-timeout 7200 "$$@"; \
 	else echo "There are no full-size notebooks yet."; fi
 
 backends: backend-jax backend-torch ## test the package on JAX and on PyTorch

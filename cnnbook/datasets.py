@@ -17,6 +17,7 @@ The cache folder is ``$CNNBOOK_DATA`` where that is set, else the user's cache
 folder for ``cnnbook``.
 """
 
+import contextlib
 import functools
 import os
 import re
@@ -178,6 +179,8 @@ def load(name, **options):
     ``mnist``, ``fashion_mnist``, ``cifar10`` and ``cifar100`` are read from
     ``<name>.npz`` in the cache folder, and fetched through
     ``keras.datasets`` and kept there where that file is missing or damaged.
+    Keras shows a progress bar and verifies a checksum, for Fashion-MNIST
+    that of gzip. Of processes that ask at once one fetches, the others wait.
     Any other name is a file of the reader's own in the cache folder: arrays
     ``x_train``, ``y_train``, ``x_test``, ``y_test``, with uint8 images
     ``(N, H, W, C)`` or gray ``(N, H, W)``, and either integer labels ``(N,)``
@@ -373,30 +376,62 @@ def _cache_folder():
 
 def _from_cache(name):
     path = _cache_folder() / f"{name}.npz"
-    check = functools.partial(_checked, name)
-    arrays, kind, trouble = None, _UnknownDataset, f"there is no file {path}"
-    for _ in range(2):  # the second time finds what another process may have put right
-        try:
-            arrays = _npz.read(path, (*ARRAYS, *MASKS, "class_names"), check)
-        except _npz.Damaged as damage:
-            kind, trouble = DatasetUnavailable, f"{path} was damaged"
-            message = f"{path} is damaged: {damage}. {_npz.set_aside(path, damage.file_id)}"
-            warnings.warn(message, stacklevel=3)
-            continue
-        except FileNotFoundError:
-            pass
-        except OSError as error:
-            raise DatasetUnavailable(f"{name!r}: {path} cannot be read: {error}.") from error
-        break
+    arrays, trouble = _kept(name, path)
     if arrays is None and name in DOWNLOADS:
-        arrays = _fetch(name, path, trouble)
+        with _one_process_at_a_time(name, path):
+            arrays, _ = _kept(name, path)  # it may be there now
+            if arrays is None:
+                arrays = _fetch(name, path, trouble)
     elif arrays is None:
-        raise kind(
+        raise (_UnknownDataset if trouble == _no_file(path) else DatasetUnavailable)(
             f"There is no data set {name!r}: {trouble}, and it is not one of the known names, "
             f"{', '.join(KNOWN)}. A file of your own belongs at {path}, with the arrays "
             f"{', '.join(ARRAYS)}."
         )
     return _dataset(name, path, arrays)
+
+
+def _no_file(path):
+    return f"there is no file {path}"
+
+
+def _kept(name, path):
+    """(arrays, None) of a whole file; (None, what was there instead) where there is none."""
+    check, trouble = functools.partial(_checked, name), _no_file(path)
+    for _ in range(2):  # the second time finds what another process may have put right
+        try:
+            return _npz.read(path, (*ARRAYS, *MASKS, "class_names"), check), None
+        except _npz.Damaged as damage:
+            trouble = f"{path} was damaged"
+            message = f"{path} is damaged: {damage}. {_npz.set_aside(path, damage.file_id)}"
+            warnings.warn(message, stacklevel=4)
+        except FileNotFoundError:
+            break
+        except OSError as error:
+            raise DatasetUnavailable(f"{name!r}: {path} cannot be read: {error}.") from error
+    return None, trouble
+
+
+@contextlib.contextmanager
+def _one_process_at_a_time(name, path):
+    """Two downloads at once would write into each other's file in Keras's folder."""
+    import filelock
+
+    lock = filelock.FileLock(path.with_name(f".{path.name}.lock"))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(blocking=False)
+        except filelock.Timeout:
+            print(f"Another process fetches {name!r}; waiting for it.")
+            lock.acquire()
+    except OSError:  # nothing can be written here, and so nothing will be kept
+        yield
+        return
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _checked(name, arrays):
@@ -449,13 +484,17 @@ def _fetch(name, path, trouble):
     known = DOWNLOADS[name]
     try:
         (x, y), (x_test, y_test) = getattr(keras.datasets, name).load_data()
-        arrays = (np.asarray(array) for array in (x, y, x_test, y_test))
+        if x.shape[1:] == (3, 32, 32):  # Keras's configuration says channels_first
+            x, x_test = (np.moveaxis(images, 1, -1) for images in (x, x_test))
+        arrays = (np.ascontiguousarray(array) for array in (x, y, x_test, y_test))
         arrays = _checked(name, dict(zip(ARRAYS, arrays, strict=True)))
     except Exception as error:  # Keras raises a bare Exception where there is no network
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise DatasetUnavailable(
             f"{name!r} is not available: {trouble}, and keras.datasets.{name}.load_data() "
-            f"failed ({reason}). Put a file with the arrays {', '.join(ARRAYS)} at {path}, "
+            f"failed ({reason}; what it downloads, and may have left half, is in "
+            f"{os.environ.get('KERAS_HOME', '~/.keras')}/datasets). "
+            f"Put a file with the arrays {', '.join(ARRAYS)} at {path}, "
             f"or set CNNBOOK_DATA to the folder that has one. {known.closest}"
         ) from error
     try:

@@ -1,6 +1,7 @@
 """Data sets: what comes with the package, what is fetched, and everything that can go wrong."""
 
 import errno
+import gzip
 import io
 import os
 import pickle
@@ -46,7 +47,7 @@ def cifar10(cache, monkeypatch):
 
 
 def names_in(folder):
-    return sorted(path.name for path in folder.iterdir())
+    return sorted(path.name for path in folder.iterdir() if path.suffix != ".lock")
 
 
 def own_arrays(n=(6, 4), shape=(5, 7, 3)):
@@ -544,6 +545,122 @@ def test_a_damaged_file_of_ones_own_cannot_be_fetched(cache):
     ):
         load("mine")
     assert not isinstance(caught.value, ValueError)
+
+
+# Keras's own download, its transfer replaced
+
+
+DOWNLOADER = """
+import gzip, os, sys, time
+from pathlib import Path
+import keras.src.utils.file_utils as file_utils
+
+def urlretrieve(url, target, report):
+    "Stands for the network: small files in the form of Fashion-MNIST, sent slowly."
+    count = 30 if "train" in url else 20
+    content = bytes(16) + bytes(range(count)) * 784 if "images" in url else bytes(8) + bytes(count)
+    sent = gzip.compress(content, mtime=0)
+    with Path(os.environ["TRANSFERS"]).open("a") as log:
+        log.write(f"{os.getpid()} {Path(url).name}\\n")
+    with open(target, "wb") as file:
+        for block, byte in enumerate(sent):
+            if block == len(sent) // 2:
+                file.flush()
+                time.sleep(0.2)
+            file.write(bytes([byte]))
+            report(block, 1, len(sent))
+        report(len(sent), 1, len(sent))
+
+file_utils.urlretrieve = urlretrieve
+"""
+LOAD = """
+from cnnbook.datasets import load
+data = load("fashion_mnist")
+assert data.x_train.shape == (30, 28, 28, 1) and data.x_test.shape == (20, 28, 28, 1)
+assert data.x_test[0, 0, :3, 0].tolist() == [0, 1, 2]
+"""
+
+
+TOGETHER = """
+ready = Path(os.environ["TRANSFERS"]).parent
+(ready / f"{os.getpid()}.ready").touch()
+while len(list(ready.glob("*.ready"))) < 3:
+    time.sleep(0.01)
+"""
+
+
+def start_download(folder, code):
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    environment |= {"CNNBOOK_DATA": str(folder / "cache"), "KERAS_HOME": str(folder / "keras")}
+    environment["TRANSFERS"] = str(folder / "transfers.txt")
+    return subprocess.Popen(
+        [sys.executable, "-c", DOWNLOADER + code],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def outputs_of(*processes):
+    outputs = [process.communicate(timeout=240) for process in processes]
+    for process, (_, errors) in zip(processes, outputs, strict=True):
+        assert process.returncode == 0, errors
+    return [out for out, _ in outputs]
+
+
+def test_keras_downloads_once_with_a_progress_bar_for_all_who_ask_at_once(tmp_path):
+    """A second transfer into Keras's file would spoil the first."""
+    outs = outputs_of(*(start_download(tmp_path, TOGETHER + LOAD) for _ in range(3)))
+    assert sum("Downloading data from" in out and "━" in out for out in outs) == 1
+    transfers = (tmp_path / "transfers.txt").read_text().split("\n")[:-1]
+    assert len(transfers) == 4 and len({line.split()[0] for line in transfers}) == 1
+    assert names_in(tmp_path / "cache") == ["fashion_mnist.npz", "fashion_mnist.npz.sha256"]
+
+
+REPAIR = """
+import os
+from pathlib import Path
+from cnnbook.datasets import DatasetUnavailable, load
+home = os.environ["KERAS_HOME"]
+try:
+    load("fashion_mnist")
+except DatasetUnavailable as error:
+    assert "EOFError" in str(error) and f"left half, is in {home}/datasets" in str(error), error
+    Path(home, "datasets", "fashion-mnist", "train-images-idx3-ubyte.gz").unlink()
+else:
+    raise AssertionError("half a file was taken")
+"""
+
+
+def test_a_download_cut_short_is_named_and_can_be_repaired(tmp_path):
+    """What a killed process leaves in Keras's folder: Keras does not notice, gzip does."""
+    half = tmp_path / "keras" / "datasets" / "fashion-mnist" / "train-images-idx3-ubyte.gz"
+    half.parent.mkdir(parents=True)
+    half.write_bytes(gzip.compress(bytes(5000))[:-9])
+    outputs_of(start_download(tmp_path, REPAIR + LOAD))
+
+
+def test_a_failed_fetch_lets_the_next_one_in(cifar10, cache):
+    cifar10.error = Exception("URL fetch failure")
+    for _ in range(2):
+        with pytest.raises(DatasetUnavailable, match="URL fetch failure"):
+            load("cifar10")
+    cifar10.error = None
+    assert load("cifar10").x_train.shape == (20, 32, 32, 3)
+
+
+def test_a_folder_that_cannot_be_made(cifar10, cache, monkeypatch):
+    (cache / "file").write_text("")
+    monkeypatch.setenv("CNNBOOK_DATA", str(cache / "file" / "folder"))
+    with pytest.raises(DatasetUnavailable, match="cannot be read"):
+        load("cifar10")
+
+
+def test_channels_first_in_the_configuration_changes_nothing(cifar10, cache, monkeypatch):
+    expected = cifar10.x[0]
+    cifar10.x = [x.transpose(0, 3, 1, 2) for x in cifar10.x]  # as Keras then does
+    np.testing.assert_array_equal(load("cifar10").x_train, expected)
 
 
 # A full or read-only disk, and two processes at once

@@ -4,7 +4,8 @@
     python -m tools.notebooks execute [NN ...]   takes over newer texts, executes, stores outputs
     python -m tools.notebooks colab [NN ...]     writes build/colab/
 
-NN is a chapter's number or a notebook's name; without one, all are meant. The text of
+NN is a chapter's number or a notebook's name; without one, all are meant, but none of
+notebooks/at_scale/ is executed unless it is named. The text of
 notebooks/03_pooling.ipynb is build/text/03_pooling.md, that of notebooks/at_scale/x.ipynb is
 build/text/at_scale/x.md, and that of book/conventions.ipynb is build/text/book/conventions.md.
 A text that has no notebook yet becomes one when it is executed.
@@ -28,7 +29,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
 ROOT = Path(__file__).resolve().parents[1]
-TIMEOUT = 600  # seconds, for one cell
+TIMEOUT, SCALE_TIMEOUT = 600, 7200  # seconds, for one cell; at full size
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python", "pygments_lexer": "ipython3"},
@@ -234,7 +235,7 @@ def run(notebook, folder, name):
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's log has times in it
     client = NotebookClient(
         notebook,
-        timeout=TIMEOUT,
+        timeout=SCALE_TIMEOUT if folder.name == "at_scale" else TIMEOUT,
         kernel_name="python3",
         record_timing=False,
         resources={"metadata": {"path": str(folder)}},
@@ -327,6 +328,8 @@ def main(arguments=None, root=ROOT):
     except NotebookError as error:
         print(error, file=sys.stderr)
         return 1
+    if options.command == "execute" and not options.names:
+        paths = [p for p in paths if p.parent.name != "at_scale"]
     for path in paths:
         try:
             print(action(path, root), flush=True)
