@@ -115,6 +115,14 @@ def test_chapter_01_quotes_the_benchmark():
     assert all(row["met"] for record in records.values() for row in record["targets"])
 
 
+@pytest.mark.parametrize("path", [p for p in OTHERS if p.parent.name == "at_scale"], ids=pytest_id)
+def test_a_full_size_page_begins_with_what_was_run(path):
+    notebook = read(path)
+    quoted = re.search(r"```text\n(.*?)\n```", notebook.cells[0].source, re.DOTALL)[1]
+    assert quoted.startswith("hardware: ") and "test accuracy" in quoted
+    assert quoted in [text.strip() for cell in code_cells(notebook) for text in texts(cell)]
+
+
 # Every notebook
 
 

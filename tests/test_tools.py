@@ -135,6 +135,29 @@ def test_selection(root):
 # Execution
 
 
+def test_full_size_notebooks_run_only_by_name(root, quick, capsys):
+    path = store(root, new_code_cell("print(6 * 7)"), name="notebooks/at_scale/resnet.ipynb")
+    assert notebooks.main(["execute"], root) == 0 and capsys.readouterr().out == ""
+    assert notebooks.main(["execute", "resnet"], root) == 0
+    assert "42" in path.read_text()
+
+
+def test_a_full_size_run_is_quoted_on_top():
+    cells = [new_markdown_cell("# Title\n\n```text\nnot run yet\n```\nMore.")]
+    cells += [new_code_cell("...") for _ in range(2)]
+    notebook = new_notebook(cells=cells)
+    assert not notebooks.quote_record(notebook)
+    assert "not run yet" in notebook.cells[0].source
+    cells[1].outputs = [new_output("stream", name="stdout", text="epoch 1\n")]
+    text = "hardware: \\1, 2 cores\ntest accuracy: 80 %\n"
+    cells[2].outputs = [new_output("stream", name="stdout", text=text)]
+    notebook = new_notebook(cells=cells)
+    for _ in range(2):
+        assert notebooks.quote_record(notebook)
+        expected = "# Title\n\n```text\nhardware: \\1, 2 cores\ntest accuracy: 80 %\n```\nMore."
+        assert notebook.cells[0].source == expected
+
+
 def test_a_text_becomes_an_executed_notebook(root, quick):
     twin = write_twin(
         root, "01_first", "# A\n\n" + code("print(1)\nprint(2)") + "\n" + code("40 + 2")

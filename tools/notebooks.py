@@ -262,6 +262,23 @@ def plain(text):
     return re.sub(r"\x1b\[[0-9;]*m", "", text)
 
 
+def quote_record(notebook):
+    """Puts what a full-size run prints of itself, from 'hardware:' on, on top; returns whether."""
+    printed = [
+        output.text
+        for cell in notebook.cells
+        if cell.cell_type == "code"
+        for output in cell.outputs
+        if output.output_type == "stream" and output.text.startswith("hardware: ")
+    ]
+    if not printed:
+        return False
+    quoted = f"```text\n{printed[-1].strip()}\n```"
+    top = notebook.cells[0]
+    top.source = re.sub(r"```text\n.*?\n```", lambda _: quoted, top.source, flags=re.DOTALL)
+    return True
+
+
 def record_status(path, seconds, about, root=ROOT):
     """Notes for the status page what ran, where, when and for how long."""
     status_path = root / "book" / "_data" / "status.json"
@@ -298,9 +315,12 @@ def execute(path, root=ROOT):
     path.parent.mkdir(parents=True, exist_ok=True)
     seconds, about = run(notebook, path.parent, name)
     normalize_outputs(notebook, name, root)
+    quoted = quote_record(notebook)
     write_atomically(path, serialize(canonical(notebook, path.stem)))
     if read_at is not None:
         if twin.stat().st_mtime_ns == read_at:
+            if quoted:
+                write_atomically(twin, to_text(notebook))
             keep_in_step(twin, path)
         else:  # edited while the notebook ran: still newer
             stamp = path.stat().st_mtime_ns + 1_000_000
