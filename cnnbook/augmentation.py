@@ -593,22 +593,23 @@ def adjust_colors(
         X^{(1)} &= [\, b X \,]_0^1 \\
         X^{(2)} &= [\, q X^{(1)} + (1 - q)\, \overline{G(X^{(1)})} \,]_0^1 \\
         X^{(3)} &= [\, s X^{(2)} + (1 - s)\, G(X^{(2)}) \,]_0^1 \\
-        G(X) &= 0.2989\, X_R + 0.5870\, X_G + 0.1140\, X_B
+        G(X) &= 0.2989\, X_1 + 0.5870\, X_2 + 0.1140\, X_3
 
     Then each pixel's hue :math:`\varphi` is turned:
 
     .. math::
 
-        X'_m = V - D \max(0, \min(\kappa_m, 4 - \kappa_m, 1)), \qquad
-        \kappa_m = \bigl( m + 6 (\varphi + \delta) \bigr) \bmod 6
+        X'_c = V - D \max(0, \min(\kappa_c, 4 - \kappa_c, 1)), \qquad
+        \kappa_c = \bigl( o_c + 6 (\varphi + \delta) \bigr) \bmod 6
 
     :math:`b`, :math:`q` and :math:`s` are the factors of brightness, contrast
     and saturation, 1 for no change; :math:`\delta` is the turn of the hue, 0
     for no change and 1 for a full turn. :math:`[\cdot]_0^1` clips to [0, 1],
-    :math:`G` is the gray image and the bar its mean over all pixels. Of the
-    pixel after the third step, :math:`V` is the largest of the three values,
-    :math:`D` the difference between the largest and the smallest, and
-    :math:`m` is 5 for red, 3 for green and 1 for blue.
+    :math:`G` is the gray image, of the channels 1 (red), 2 (green) and
+    3 (blue), and the bar its mean over all pixels. Of the pixel after the
+    third step, :math:`V` is the largest of the three values and :math:`D` the
+    difference between the largest and the smallest; :math:`o_1 = 5`,
+    :math:`o_2 = 3` and :math:`o_3 = 1`.
 
     Args:
         images: :math:`X`, floats in [0, 1], shape (N, H, W, 3), or
@@ -663,11 +664,11 @@ def color_jitter(
 
     .. math::
 
-        X' &= C_{b, q, s, \delta}(X) \\
+        X' &= A_{b, q, s, \delta}(X) \\
         b &\sim \mathcal{U}[1 - B, 1 + B], \quad q \sim \mathcal{U}[1 - Q, 1 + Q] \\
         s &\sim \mathcal{U}[1 - S, 1 + S], \quad \delta \sim \mathcal{U}[-\Delta, \Delta]
 
-    :math:`C` is :func:`adjust_colors`, whose result is clipped to [0, 1];
+    :math:`A` is :func:`adjust_colors`, whose result is clipped to [0, 1];
     :math:`B`, :math:`Q`, :math:`S` and :math:`\Delta` are the strengths of
     brightness, contrast, saturation and hue. The order is always this one.
 
