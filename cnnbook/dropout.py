@@ -111,10 +111,10 @@ def spatial_dropout2d(x, rate, *, seed, training=True, data_format=None):
 
     .. math::
 
-        y_{n,i,j,c} = \frac{x_{n,i,j,c} \cdot z_{n,c}}{p}, \quad
+        y_{n,h,w,c} = \frac{x_{n,h,w,c} \cdot z_{n,c}}{p}, \quad
         z_{n,c} \sim \text{Bernoulli}(p), \quad p = 1 - r
 
-    One draw :math:`z_{n,c}` decides for all pixels :math:`i, j` of channel
+    One draw :math:`z_{n,c}` decides for all pixels :math:`h, w` of channel
     :math:`c` of image :math:`n`.
 
     Args:
