@@ -50,7 +50,7 @@ def dense(x, kernel, bias=None):
 
     :math:`W` has one row of weights per output :math:`o`. Keras stores its
     transpose, the kernel, one *column* per output, and computes
-    ``x @ kernel + bias``: ``kernel[i, o]`` is :math:`W_{o,i}`.
+    ``x @ kernel + bias``: ``kernel[i - 1, o - 1]`` is :math:`W_{o,i}`.
 
     Args:
         x: Inputs :math:`X`, shape ``(..., C_in)``; every axis but the last
