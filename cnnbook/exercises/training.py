@@ -5,13 +5,15 @@ import numpy as np
 from cnnbook.exercises import Array, Function, Number
 
 
-def clip_factor(dw, db, limit):
-    return min(1.0, limit / np.sqrt(np.sum(dw**2) + np.sum(db**2)))
+def clip_factor(limit, *gradients):
+    return min(1.0, limit / np.sqrt(sum(np.sum(g**2) for g in gradients)))
 
 
 def _draw_gradients(rng):
-    dw, db = rng.normal(size=(3, 4)), rng.normal(size=4)
-    return dw, db, float(rng.uniform(0.2, 2.0) * np.sqrt(np.sum(dw**2) + np.sum(db**2)))
+    shapes = [(3, 4), (4,), (4, 2), (2,)][: int(rng.integers(2, 5))]
+    gradients = [rng.normal(size=shape) for shape in shapes]
+    norm = np.sqrt(sum(np.sum(g**2) for g in gradients))
+    return float(rng.uniform(0.2, 2.0) * norm), *gradients
 
 
 EXERCISES = {
@@ -46,22 +48,22 @@ EXERCISES = {
     "training-4": Function(
         clip_factor,
         _draw_gradients,
-        hint="One norm over all entries of both arrays, and one factor, at most 1, for both.",
+        hint="One norm over all entries of all arrays, and one factor, at most 1, for all.",
         mistakes=[
             (
-                lambda dw, db, limit: limit / np.sqrt(np.sum(dw**2) + np.sum(db**2)),
+                lambda limit, *gradients: limit / np.sqrt(sum(np.sum(g**2) for g in gradients)),
                 "short gradients must stay as they are: no factor is above 1.",
             ),
             (
-                lambda dw, db, limit: min(1.0, limit / np.linalg.norm(dw)),
-                "the bias is left out of the norm.",
+                lambda limit, *gradients: min(1.0, limit / np.linalg.norm(gradients[0])),
+                "that is the norm of the first array alone.",
             ),
             (
-                lambda dw, db, limit: min(1.0, limit / (np.linalg.norm(dw) + np.linalg.norm(db))),
+                lambda limit, *gradients: min(1.0, limit / sum(map(np.linalg.norm, gradients))),
                 "norms of parts do not add up; their squares do.",
             ),
             (
-                lambda dw, db, limit: min(1.0, limit / (np.sum(dw**2) + np.sum(db**2))),
+                lambda limit, *gradients: min(1.0, limit / sum(np.sum(g**2) for g in gradients)),
                 "that is the square of the norm.",
             ),
         ],
