@@ -465,7 +465,10 @@ def page_table(records):
         ("forward", "ops.conv", "geometric mean"),
         ("forward", "not depthwise", "without depthwise"),
     ]
-    rows += [("gradients", "ops.conv", "geometric mean, with gradients")]
+    rows += [
+        ("gradients", "ops.conv", "geometric mean, with gradients"),
+        ("gradients", "not depthwise", "with gradients, without depthwise"),
+    ]
     for what, peer, name in rows:
         means = [records[b]["means"][f"{what} {mode}"][peer] for b, mode in columns.items()]
         lines.append("| " + " | ".join([name, "", *map("**{:.2f}**".format, means)]) + " |")
