@@ -3,6 +3,9 @@
 Chapter: ``notebooks/13_industrial_cnn.ipynb``.
 """
 
+from collections.abc import Mapping
+from numbers import Real
+
 import keras
 import numpy as np
 
@@ -63,8 +66,8 @@ def industrial_cnn(num_classes, *, input_shape=(32, 32, 3), width=64, dropout=0.
     """
     classes = arguments.positive_int("num_classes", num_classes)
     width = arguments.positive_int("width", width)
-    if isinstance(dropout, bool) or not 0 <= dropout < 1:
-        raise ValueError(f"dropout must be in [0, 1), got {dropout!r}.")
+    if not isinstance(dropout, Real) or isinstance(dropout, bool) or not 0 <= dropout < 1:
+        raise ValueError(f"dropout must be a number in [0, 1), got {dropout!r}.")
     layers = [keras.Input(_image_shape(input_shape), name="images")]
     for block, filters in ((1, width), (2, 2 * width)):
         layers += [
@@ -121,8 +124,6 @@ def _counterparts(layer, order):
 def _channels_last_order(layer):
     """order[k]: where PyTorch's flattening puts the feature that Keras's puts at k."""
     shape = layer.input.shape[1:]
-    if len(shape) != 3:
-        return None
     if layer.data_format == "channels_last":
         shape = (shape[-1], *shape[:-1])
     return np.arange(np.prod(shape)).reshape(shape).transpose(1, 2, 0).ravel()
@@ -141,6 +142,11 @@ def _as_array(name, value):
 
 def _by_module(state_dict):
     """[(prefix, {parameter: array})] in the order of the state_dict."""
+    if not isinstance(state_dict, Mapping):
+        raise ValueError(
+            "state_dict must map names to arrays, as module.state_dict() does, "
+            f"got {type(state_dict).__name__}."
+        )
     modules = {}
     for name, value in state_dict.items():
         prefix, _, parameter = name.rpartition(".")
@@ -153,7 +159,7 @@ def _assignments(model, modules):
     """[(variable, array)] for the whole model; raises before anything is assigned."""
     order, pairs, modules = None, [], iter(modules)
     for layer in model.layers:
-        if isinstance(layer, keras.layers.Flatten):
+        if isinstance(layer, keras.layers.Flatten) and len(layer.input.shape) == 4:
             order = _channels_last_order(layer)
         elif isinstance(layer, (keras.layers.Reshape, keras.layers.Permute)):
             raise ValueError(
@@ -196,25 +202,28 @@ def load_torch_weights(model, state_dict):
 
         K_{(i w + j) C + c,\, o} = W_{o,\, (c h + i) w + j}
 
-    The first dense layer behind the flattening of ``h`` rows, ``w`` columns and
-    ``C`` channels gets its rows in another order: PyTorch counts channel by
-    channel (:math:`W`), Keras pixel by pixel (:math:`K`). All other arrays
-    are transposed only: kernels of convolutions from ``(C_out, C_in, kh,
-    kw)`` to ``(kh, kw, C_in, C_out)``, those of dense layers from
-    ``(C_out, C_in)`` to ``(C_in, C_out)``.
+    A feature has row :math:`i`, column :math:`j` and channel :math:`c` of
+    ``h`` rows, ``w`` columns and ``C`` channels, all counted from 0, and
+    :math:`o` is an output of the first dense layer behind the flattening.
+    PyTorch's weights :math:`W` count channel by channel, Keras's kernel
+    :math:`K` pixel by pixel. Batch normalization between the two gets its
+    features in the new order, too. All other arrays are transposed only:
+    kernels of convolutions from ``(C_out, C_in, kh, kw)`` to ``(kh, kw, C_in,
+    C_out)``, those of dense layers from ``(C_out, C_in)`` to ``(C_in, C_out)``.
 
     Layers with weights are matched in order, so the model must be a chain of
-    layers in the order of the PyTorch modules. What a ``state_dict`` does not hold must be equal
-    already: strides, padding, activations, and the epsilon of batch
-    normalization (1e-5 in PyTorch, 1e-3 in Keras unless said otherwise).
+    layers in the order of the PyTorch modules. What a ``state_dict`` does not
+    hold must be equal already: strides, padding, activations, and the epsilon
+    of batch normalization (1e-5 in PyTorch, 1e-3 in Keras unless said
+    otherwise).
 
     Args:
         model: A built Keras model, a chain of Conv2D, BatchNormalization and
-            Dense layers, Flatten, and layers without weights; changed in place, or not at
-            all where an error is raised.
+            Dense layers, Flatten, and layers without weights; changed in
+            place, or not at all where an error is raised.
         state_dict: ``module.state_dict()``, a mapping from names to floating
-            point tensors or NumPy arrays. ``num_batches_tracked`` has no counterpart
-            in Keras and is passed over.
+            point tensors or NumPy arrays. ``num_batches_tracked`` has no
+            counterpart in Keras and is passed over.
 
     Returns:
         The model, with weights in its variables' dtype.
