@@ -203,6 +203,21 @@ def _gather(x, rows, columns, fill):
     return ops.where(inside[..., None], values, ops.cast(fill, x.dtype))
 
 
+def _crop(x, down, right, padding, fill):
+    """x (N, H, W, C) from its padded self, image n from row down[n] and column right[n] on."""
+    if x.shape[0] == 0:
+        return x
+    height, width, channels = x.shape[1:]
+    edge = (padding, padding)
+    x = ops.pad(x, ((0, 0), edge, edge, (0, 0)), constant_values=ops.cast(fill, x.dtype))
+    tall, wide = x.shape[1:3]
+    image = ops.arange(ops.shape(x)[0], dtype="int32")
+    first = (image * tall + ops.cast(down, "int32")) * wide + ops.cast(right, "int32")
+    rows, columns = ops.arange(height, dtype="int32"), ops.arange(width, dtype="int32")
+    place = first[:, None, None] + (rows[:, None] * wide + columns)
+    return ops.take(ops.reshape(x, (-1, channels)), place, axis=0)
+
+
 def _gather_masks(masks, rows, columns):
     return _gather(masks[..., None], rows, columns, 0)[..., 0]
 
@@ -279,15 +294,13 @@ def random_crop(images, *, padding=4, seed, masks=None, boxes=None, fill=0.0, da
     masks, boxes = _as_masks(masks, x), _as_boxes(boxes, x)
     height, width = x.shape[1:3]
     p = padding.__index__()
-    down, right = (_integers(u, 2 * p + 1) - p for u in _uniforms(x, 2, seed))
-    rows, columns = (ops.cast(g, "int32") for g in _grid(height, width))
-    rows = rows + ops.cast(down, "int32")[:, None, None]
-    columns = columns + ops.cast(right, "int32")[:, None, None]
-    x = arguments.from_channels_last(_gather(x, rows, columns, fill), channels_first)
+    down, right = (_integers(u, 2 * p + 1) for u in _uniforms(x, 2, seed))
+    cropped = _crop(x, down, right, p, fill)
+    x = arguments.from_channels_last(cropped, channels_first)
     if masks is not None:
-        masks = _gather_masks(masks, rows, columns)
+        masks = _crop(masks[..., None], down, right, p, 0)[..., 0]
     if boxes is not None:
-        steps = [_per_box(down, boxes), _per_box(right, boxes)] * 2
+        steps = [_per_box(down - p, boxes), _per_box(right - p, boxes)] * 2
         moved = [side - step for side, step in zip(_sides(boxes), steps, strict=True)]
         boxes = _finish_boxes(moved, boxes, height, width)
     return _together(x, masks, boxes)

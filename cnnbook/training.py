@@ -30,7 +30,8 @@ def _value_outputs_gradients(model, loss_fn, x, y, scale=lambda loss: loss):
             scaled = scale(loss)
         zeros = tf.UnconnectedGradients.ZERO
         values = [v.value for v in trainable]
-        return loss, outputs, tape.gradient(scaled, values, unconnected_gradients=zeros)
+        gradients = tape.gradient(scaled, values, unconnected_gradients=zeros)
+        return loss, outputs, [tf.convert_to_tensor(g) for g in gradients]  # sparse ones, too
     if keras.backend.backend() == "torch":
         import torch
 
@@ -83,14 +84,21 @@ def _training_step(model, loss_fn, optimizer):
     def forward_backward(x, y):
         return _value_outputs_gradients(model, loss_fn, x, y, optimizer.scale_loss)
 
-    def step(x, y):
-        loss, outputs, gradients = forward_backward(x, y)
+    def update(gradients):
         optimizer.apply(gradients, model.trainable_variables)
-        return loss, _classes(outputs)
 
     if backend == "tensorflow":
         import tensorflow as tf
 
+        # XLA makes one pass of the update's many; on a CPU it would slow the convolutions down.
+        update = tf.function(update, jit_compile=True)
+
+    def step(x, y):
+        loss, outputs, gradients = forward_backward(x, y)
+        update(gradients)
+        return loss, _classes(outputs)
+
+    if backend == "tensorflow":
         return tf.function(step, reduce_retracing=True)
     if backend == "torch":
         return step

@@ -236,6 +236,23 @@ def test_kinds_of_data(kind):
     assert np.isfinite(history["loss"]).all()
 
 
+def test_a_table_of_vectors_is_trained():
+    """Its gradient is sparse on TensorFlow; the update does not mind."""
+    keras.utils.set_random_seed(0)
+    table = keras.layers.Embedding(4, 3)
+    model = keras.Sequential([keras.Input((2,)), table, keras.layers.Flatten()])
+    model.add(keras.layers.Dense(3))
+    before, words = to_numpy(table.embeddings), np.array([[0, 1], [1, 3], [0, 0]])
+    _, (gradient, *_) = value_and_gradients(model, LOSS, words, Y[:3])
+    assert tuple(gradient.shape) == (4, 3)
+    rate = keras.optimizers.SGD(0.5)
+    train(model, (words, Y[:3]), loss=LOSS, optimizer=rate, epochs=1, verbose=0)
+    np.testing.assert_allclose(
+        to_numpy(table.embeddings), before - 0.5 * to_numpy(gradient), atol=1e-6
+    )
+    assert np.any(to_numpy(gradient)[:2]) and not np.any(to_numpy(gradient)[2])
+
+
 def test_numbers_as_labels_have_no_accuracy():
     history = train(
         linear(2),
