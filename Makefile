@@ -92,7 +92,7 @@ parity: unit backends ## measure the equation index's errors anew
 browser: book ## open the built book in headless Chromium
 	$(RUN) pytest tests/browser
 
-benchmarks: .venv/ready ## measure the ratios to Keras (BENCHMARK=convolution)
+benchmarks: .venv/ready ## measure the ratios to Keras (BENCHMARK=training for another)
 	$(RUN) benchmarks $(BENCHMARK)
 
 serve: book ## show the built book at localhost:8000

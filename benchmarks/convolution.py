@@ -478,6 +478,11 @@ def page_table(records):
     return "\n".join(lines)
 
 
+def targets(records):
+    """The rows of all backends that say what was to be reached, and whether it was."""
+    return [row for record in records.values() for row in record["targets"]]
+
+
 # --- all backends ------------------------------------------------------------------------------
 
 

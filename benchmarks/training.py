@@ -1,7 +1,8 @@
 """The training loop and the industrial CNN beside plain PyTorch and `fit`: time and memory.
 
 One process for each backend waits for its turn, and every round gives each of them its turns, so
-that whatever else the machine does strikes all alike. The record goes to ``benchmarks/results/training.json`` and ``.md``.
+that whatever else the machine does strikes all alike. The record goes to
+``benchmarks/results/training.json`` and ``.md``.
 
 What is compared, on images of the data set `shapes` (32x32x3, uint8, the shape of CIFAR-10's) in
 batches of 64, with Adam at its usual rate and weights carried over from one PyTorch network:
@@ -444,6 +445,11 @@ def page_table(record):
     cells = [f"{growth(record, b):.2f}" for b in backends]
     lines.append("| " + " | ".join([MEMORY, *cells, f"at most {MEMORY_TARGET}"]) + " |")
     return "\n".join(lines)
+
+
+def targets(record):
+    """The rows that say what was to be reached, and whether it was."""
+    return record["targets"]
 
 
 def report(record):

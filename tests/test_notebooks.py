@@ -1,6 +1,7 @@
 """The notebooks' rules: what a stored chapter must look like. Nothing is executed here."""
 
 import ast
+import importlib
 import json
 import re
 import statistics
@@ -106,13 +107,18 @@ def test_there_are_chapters():
 # What is quoted
 
 
-def test_chapter_01_quotes_the_benchmark():
-    pytest.importorskip("keras")
-    from benchmarks import convolution
+# benchmark: the number of the chapter that shows its table
+QUOTED = {"convolution": "01"}
 
-    records = json.loads((ROOT / "benchmarks" / "results" / "convolution.json").read_text("utf-8"))
-    assert convolution.page_table(records) in markdown(read(CHAPTERS[0]))
-    assert all(row["met"] for record in records.values() for row in record["targets"])
+
+@pytest.mark.parametrize("name, number", QUOTED.items())
+def test_a_chapter_quotes_its_benchmark(name, number):
+    pytest.importorskip("keras")
+    benchmark = importlib.import_module(f"benchmarks.{name}")
+    (chapter,) = (path for path in CHAPTERS if path.name.startswith(number))
+    record = json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text("utf-8"))
+    assert benchmark.page_table(record) in markdown(read(chapter))
+    assert all(row["met"] for row in benchmark.targets(record))
 
 
 @pytest.mark.parametrize("path", [p for p in OTHERS if p.parent.name == "at_scale"], ids=pytest_id)
