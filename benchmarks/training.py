@@ -15,9 +15,11 @@ batches of 64, with Adam at its usual rate and weights carried over from one PyT
   evaluation mode. Keras takes and returns NumPy arrays, PyTorch its tensors.
 - The input pipeline of `train` alone, beside the rate at which `train` without one consumes images.
 
-A rate is that of a second epoch: the first one compiles. Memory is the process's resident set when
-an epoch of `train` begins, the first one left out, and its growth the median of the slopes between
-all pairs of epochs: a steady leak shows, a buffer that comes and goes does not.
+A rate is that of a second epoch, for the first one compiles, and without its first batch, with
+which `fit` starts the threads that feed it: a cost of each epoch that more images would hide.
+Memory is the process's resident set when an epoch of `train` with augmentation on few images
+begins, the first epochs left out, and its growth the median of the slopes between all pairs of
+epochs: a steady leak shows, a buffer that comes and goes does not.
 """
 
 import argparse
@@ -44,8 +46,9 @@ from cnnbook.augmentation import Augmentation, random_crop, random_flip
 from cnnbook.industrial_cnn import industrial_cnn, load_torch_weights
 from cnnbook.preprocessing import channel_moments, standardize
 
-SEED, ROUNDS, IMAGES, BATCH, INFERENCE_BATCH, INFERENCE_CALLS = 0, 9, 1024, 64, 256, 8
-PADDING, RATE, TOLERANCE, MEMORY_EPOCHS = 4, 1e-3, 1e-4, 8
+SEED, ROUNDS, IMAGES, BATCH, INFERENCE_BATCH, INFERENCE_CALLS = 0, 9, 1088, 64, 256, 8
+PADDING, RATE, TOLERANCE, MEMORY_WARM_UP = 4, 1e-3, 1e-4, 4
+MEMORY_EPOCHS, MEMORY_IMAGES = 20, 256
 
 # what: (rate, beside which rate, of the same backend or of plain PyTorch, the least ratio)
 RATIOS = {
@@ -61,22 +64,26 @@ MEMORY, MEMORY_TARGET = "growth of memory in an epoch, MiB", 1.0  # at most
 
 
 class Clock:
-    """A function of a batch that notes when it is called: where an epoch begins."""
+    """A function of a batch that notes something when batch `at` of an epoch comes."""
 
-    def __init__(self, function, batches, at_start=time.perf_counter):
-        self.function, self.batches, self.at_start = function, batches, at_start
-        self.calls, self.starts = 0, []
+    def __init__(self, function, batches, at=1, note=time.perf_counter):
+        self.function, self.batches, self.at, self.note = function, batches, at, note
+        self.calls, self.notes = 0, []
 
     def __call__(self, images):
-        if self.calls % self.batches == 0:
-            self.starts.append(self.at_start())
+        if self.calls % self.batches == self.at:
+            self.notes.append(self.note())
         self.calls += 1
         return self.function(images)
 
 
 class FitClock(keras.callbacks.Callback):
-    def on_epoch_begin(self, epoch, logs=None):
-        self.start = time.perf_counter()
+    """Seconds of an epoch without its first batch."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        if batch == 0:
+            float(logs["loss"])  # waits for it
+            self.start = time.perf_counter()
 
     def on_epoch_end(self, epoch, logs=None):
         self.seconds = time.perf_counter() - self.start
@@ -99,7 +106,7 @@ class KerasSide:
         self.images = keras.ops.convert_to_numpy(self.standardize(self.raw))
         self.augment = Augmentation(partial(random_crop, padding=PADDING), random_flip)
         self.loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        self.batches = -(-images // BATCH)
+        self.batches, self.timed = -(-images // BATCH), images - BATCH
         with np.load(folder / "pytorch.npz", allow_pickle=False) as arrays:
             weights = {name: arrays[name] for name in arrays.files}
         inputs, self.expected = weights.pop("inputs"), weights.pop("outputs")
@@ -113,7 +120,7 @@ class KerasSide:
         keras.utils.set_random_seed(SEED)
         history = training.train(
             self.model(),
-            (images, self.labels),
+            (images, self.labels[: len(images)]),
             loss=self.loss,
             optimizer=keras.optimizers.Adam(RATE),
             epochs=epochs,
@@ -128,12 +135,12 @@ class KerasSide:
     def train_augmented(self):
         clock = Clock(self.standardize, self.batches)
         end, loss = self._train(self.raw, 2, clock, self.augment)
-        return {"rate": len(self.raw) / (end - clock.starts[1]), "loss": loss}
+        return {"rate": self.timed / (end - clock.notes[1]), "loss": loss}
 
     def train(self):
         clock = Clock(lambda images: images, self.batches)
         end, loss = self._train(self.images, 2, clock, None)
-        return {"rate": len(self.images) / (end - clock.starts[1]), "loss": loss}
+        return {"rate": self.timed / (end - clock.notes[1]), "loss": loss}
 
     def fit(self):
         keras.utils.set_random_seed(SEED)
@@ -141,7 +148,7 @@ class KerasSide:
         model.compile(keras.optimizers.Adam(RATE), self.loss, metrics=["accuracy"])
         options = {"batch_size": BATCH, "epochs": 2, "verbose": 0, "callbacks": [clock]}
         history = model.fit(self.images, self.labels, **options).history
-        return {"rate": len(self.images) / clock.seconds, "loss": history["loss"][-1]}
+        return {"rate": self.timed / clock.seconds, "loss": history["loss"][-1]}
 
     def predict(self):
         error = float(np.max(np.abs(self.predictor.predict_on_batch(self.inputs) - self.expected)))
@@ -167,9 +174,10 @@ class KerasSide:
         return {"rate": len(self.raw) / (time.perf_counter() - start)}
 
     def memory(self):
-        clock = Clock(self.standardize, self.batches, _resident)
-        self._train(self.raw, MEMORY_EPOCHS + 1, clock, self.augment)
-        return {"mib": clock.starts[1:]}
+        clock = Clock(self.standardize, -(-MEMORY_IMAGES // BATCH), 0, _resident)
+        images, epochs = self.raw[:MEMORY_IMAGES], MEMORY_WARM_UP + MEMORY_EPOCHS
+        self._train(images, epochs, clock, self.augment)
+        return {"mib": clock.notes[MEMORY_WARM_UP:]}
 
 
 # --- plain PyTorch -----------------------------------------------------------------------------
@@ -252,8 +260,10 @@ class TorchSide:
         loss_fn = torch.nn.CrossEntropyLoss()
         torch.manual_seed(SEED)
         for _ in range(2):
-            start, losses = time.perf_counter(), []
-            for chosen in torch.randperm(len(self.images)).split(BATCH):
+            losses = []
+            for index, chosen in enumerate(torch.randperm(len(self.images)).split(BATCH)):
+                if index == 1:
+                    start = time.perf_counter()
                 x, y = self.images[chosen], self.labels[chosen]
                 x = self.augment(self.standardize(x))
                 logits = model(x)
@@ -263,7 +273,8 @@ class TorchSide:
                 optimizer.step()
                 losses.append(loss.detach())
             seconds = time.perf_counter() - start
-        return {"rate": len(self.images) / seconds, "loss": float(torch.stack(losses).mean())}
+        loss = float(torch.stack(losses).mean())
+        return {"rate": (len(self.images) - BATCH) / seconds, "loss": loss}
 
     def predict(self):
         import torch
@@ -484,7 +495,11 @@ def report(record):
         for turn, answers in results.items():
             if turn not in ("versions", "memory"):
                 lines.append(_rate_row(turn, backend, answers))
-    lines += ["", f"Resident memory in MiB when epochs 2 to {MEMORY_EPOCHS + 1} begin:", ""]
+    lines += [
+        "",
+        f"Resident memory in MiB when each epoch begins, the first {MEMORY_WARM_UP} left out:",
+        "",
+    ]
     for backend, results in record["backends"].items():
         mib = ", ".join(f"{value:.1f}" for value in results["memory"]["mib"])
         lines.append(f"- {measure.NAMES[backend]}: {mib}")
@@ -500,7 +515,7 @@ def _rate_row(turn, backend, answers):
 def main():
     parser = argparse.ArgumentParser(prog=sys.argv[0] if " " in sys.argv[0] else None)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--images", type=int, default=IMAGES, help="in an epoch")
+    parser.add_argument("--images", type=int, default=IMAGES, help="in an epoch, at least 256")
     parser.add_argument("--out", type=Path, default=measure.RESULTS, help="folder of the record")
     parser.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
