@@ -4,105 +4,82 @@ import numpy as np
 
 from cnnbook.exercises import Array, Function, Number
 
-ROWS = np.arange(12)  # of a dense kernel behind 2x3 pixels of 2 channels
+
+def reorder(weight, height, width):
+    pixels = weight.reshape(len(weight), -1, height, width)
+    return pixels.transpose(2, 3, 1, 0).reshape(-1, len(weight))
 
 
-def kernel_from_torch(weight):
-    return weight.transpose(2, 3, 1, 0)
-
-
-def fan_in_deviation(shape):
-    return 1 / np.sqrt(3 * np.prod(shape[1:]))
+def _with_turned_pixels(weight, height, width):
+    pixels = weight.reshape(len(weight), -1, height, width)
+    return pixels.transpose(3, 2, 1, 0).reshape(-1, len(weight))
 
 
 def _draw_weight(rng):
-    return (rng.normal(size=rng.integers(1, 5, 4)),)
-
-
-def _draw_shape(rng):
-    shape = rng.integers(1, 9, rng.choice([2, 4]))
-    return (tuple(int(n) for n in shape),)
+    outputs, channels, height, width = (int(n) for n in rng.choice(np.arange(2, 7), 4, False))
+    return rng.normal(size=(outputs, channels * height * width)), height, width
 
 
 EXERCISES = {
     "industrial_cnn-1": Number(
-        lambda: 9 * 64 * 128 + 128,
-        hint="A filter has nine weights for each channel that it reads, and one bias.",
+        lambda: 16 * 16 * 128 * 256 + 256,
+        hint="Two poolings halve each side twice; every output reads all places of all channels.",
         mistakes=[
-            (9 * 64 * 128, "the biases are missing."),
-            (9 * 128 + 128, "each filter reads all channels of the block before."),
-            (9 * 64 * 128 + 64, "there is one bias for each filter, not for each input channel."),
+            (16 * 16 * 128 * 256, "the biases are missing."),
+            (8 * 8 * 128 * 256 + 256, "that is the count for the smaller images."),
+            (32 * 32 * 128 * 256 + 256, "only one pooling was counted."),
+            (16 * 8 * 128 * 256 + 256, "only one of the two sides has grown."),
+        ],
+        tolerance=1e-6,
+    ),
+    "industrial_cnn-2": Array(
+        lambda: [(1 * 5 + 2) * 6 + 3, (3 * 4 + 1) * 5 + 2],
+        hint="Count what stands before it: whole pixels in one order, whole channels in the other.",
+        mistakes=[
+            ([(3 * 4 + 1) * 5 + 2, (1 * 5 + 2) * 6 + 3], "the two have changed places."),
             (
-                9 * 64 * 128 + 128 + 512,
-                "batch normalization is a layer of its own; only the convolution is asked for.",
+                [(1 * 4 + 2) * 6 + 3, (3 * 5 + 1) * 4 + 2],
+                "a row has as many pixels as there are columns, not rows.",
             ),
+            (
+                [(2 * 4 + 1) * 6 + 3, (3 * 5 + 2) * 4 + 1],
+                "these orders go down the columns; both frameworks go along the rows.",
+            ),
+            ([(1 * 5 + 2) * 6 + 4, (3 * 4 + 1) * 5 + 3], "these count from one."),
         ],
     ),
-    "industrial_cnn-2": Number(
-        lambda: (3 * 2 + 1) * 4 + 2,
-        hint="Keras counts row by row, then pixel by pixel, the channels of a pixel together.",
-        mistakes=[
-            (
-                (2 * 5 + 3) * 2 + 1,
-                "that is its place in PyTorch's order for other sizes; mind which is the height.",
-            ),
-            ((2 * 3 + 3) * 2 + 1, "that is PyTorch's own place; Keras's is asked for."),
-            ((3 * 5 + 1) * 4 + 2, "a row has as many pixels as there are columns, not rows."),
-            ((1 * 2 + 3) * 4 + 2, "row and column have changed places."),
-        ],
-    ),
-    "industrial_cnn-3": Array(
-        lambda: ROWS.reshape(2, 2, 3).transpose(1, 2, 0).ravel(),
-        hint="Number the features as PyTorch does, in (channel, row, column), and move the axes.",
-        mistakes=[
-            (ROWS, "that is PyTorch's order itself."),
-            (
-                ROWS.reshape(2, 3, 2).transpose(2, 0, 1).ravel(),
-                "that is the inverse: where Keras's features go in PyTorch.",
-            ),
-            (
-                ROWS.reshape(2, 2, 3).transpose(2, 1, 0).ravel(),
-                "rows and columns have changed places as well.",
-            ),
-        ],
-    ),
-    "industrial_cnn-4": Function(
-        kernel_from_torch,
+    "industrial_cnn-3": Function(
+        reorder,
         _draw_weight,
-        hint="The new first axis is the old third one: the rows of the window.",
+        hint="Give the features their three axes back, move the axes, and flatten again.",
         mistakes=[
+            (lambda w, h, n: w.T, "transposed, but still in PyTorch's order."),
+            (_with_turned_pixels, "Keras goes along the rows; this goes down the columns."),
+            (lambda w, h, n: reorder(w, h, n).T, "Keras has a column for each output."),
             (
-                lambda w: w.transpose(2, 3, 0, 1),
-                "the channels have changed places with the filters.",
-            ),
-            (lambda w: w.transpose(3, 2, 1, 0), "the window is transposed: rows became columns."),
-            (
-                lambda w: w.reshape(kernel_from_torch(w).shape),
+                lambda w, h, n: w.reshape(-1, len(w)),
                 "reshaping keeps the order of the numbers; the axes must be moved.",
             ),
-            (
-                lambda w: kernel_from_torch(w)[::-1, ::-1],
-                "nothing is flipped: both frameworks compute the same cross-correlation.",
-            ),
         ],
     ),
-    "industrial_cnn-5": Function(
-        fan_in_deviation,
-        _draw_shape,
-        hint="A uniform draw from -l to l has the deviation l divided by the root of three.",
+    "industrial_cnn-4": Number(
+        lambda: 0.9 * 0.1 + 0.1 * 2,
+        hint="PyTorch's momentum is the share of the new value.",
         mistakes=[
-            (
-                lambda shape: 1 / np.sqrt(np.prod(shape[1:])),
-                "that is the limit of the draw, not its standard deviation.",
-            ),
-            (
-                lambda shape: 1 / np.sqrt(3 * np.prod(shape)),
-                "the outputs do not count: only what one output reads.",
-            ),
-            (
-                lambda shape: np.sqrt(2 / np.prod(shape[1:])),
-                "that is the rule made for ReLU, without PyTorch's factor a.",
-            ),
+            (0.1 * 0.9 + 0.9 * 2, "that keeps one tenth of the old average, not nine."),
+            (1.5, "that is the plain mean of the two; a moving mean forgets slowly."),
+            (0.1 * 1 + 0.1 * 2, "the old average must shrink when the second batch comes."),
+            (0.99 * 0.01 + 0.01 * 2, "that is Keras's default momentum."),
+        ],
+    ),
+    "industrial_cnn-5": Number(
+        lambda: 16 * 16 * 9 * 64 * 128,
+        hint="Each weight is used once for each pixel of the layer's output.",
+        mistakes=[
+            (9 * 64 * 128, "these are its weights; each is used many times."),
+            (32 * 32 * 9 * 64 * 128, "a pooling stands before it."),
+            (8 * 8 * 9 * 64 * 128, "the pooling behind it does not spare it work."),
+            (16 * 16 * 9 * 128, "each filter reads all channels of the block before."),
         ],
     ),
 }
