@@ -131,7 +131,8 @@ def find_chapter_problems(notebooks, modules, tests, exercises, pages, contents)
         if page not in modules:
             problems.append(f"the page of {page} has no module")
     for entry in contents:
-        if entry.startswith("notebooks/") and entry.removeprefix("notebooks/") not in notebooks:
+        name = entry.removeprefix("notebooks/")
+        if name != entry and not name.startswith("at_scale/") and name not in notebooks:
             problems.append(f"the table of contents lists {entry}, which does not exist")
     return problems
 
