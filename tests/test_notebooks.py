@@ -121,6 +121,13 @@ def test_a_chapter_quotes_its_benchmark(name, number):
     assert all(row["met"] for row in benchmark.targets(record))
 
 
+def test_chapter_13_quotes_pytorchs_logits():
+    logits = importlib.import_module("torch_reference").LOGITS
+    code = "\n".join(c.source for c in code_cells(read(CHAPTERS[12])))
+    quoted = [f"[{', '.join(f'{z:.4f}' for z in row)}]" for row in logits]
+    assert len(quoted) == 2 and all(row in code for row in quoted)
+
+
 @pytest.mark.parametrize("path", [p for p in OTHERS if p.parent.name == "at_scale"], ids=pytest_id)
 def test_a_full_size_page_begins_with_what_was_run(path):
     notebook = read(path)
