@@ -239,7 +239,7 @@ def load_torch_weights(model, state_dict):
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
         >>> state_dict = {"0.weight": np.array([[2.0, 3.0]]), "0.bias": np.array([1.0])}
-        >>> float(load_torch_weights(model, state_dict)(np.array([[10.0, 1.0]]))[0, 0])
+        >>> load_torch_weights(model, state_dict).predict(np.array([[10.0, 1.0]]), verbose=0).item()
         24.0
     """
     modules = _by_module(state_dict)
