@@ -89,7 +89,7 @@ def test_wheel_holds_the_package_and_its_license_and_nothing_else(distributions)
 def test_wheel_asks_for_no_backend(metadata):
     requirements = [Requirement(r) for r in metadata.get_all("Requires-Dist")]
     core = {r.name for r in requirements if not r.marker}
-    assert core == {"keras", "numpy", "matplotlib", "scikit-learn", "platformdirs"}
+    assert core == {"keras", "numpy", "matplotlib", "scikit-learn", "platformdirs", "filelock"}
 
 
 def test_wheel_runs_alone(distributions, tmp_path):
