@@ -203,7 +203,8 @@ def test_chapter_offers_colab_and_the_notebook(links, path):
     found = links[(SITE / path).resolve()].links
     (colab,) = [url for url in found if "colab.research.google.com" in url]
     assert colab.endswith(f"/blob/colab/{name}.ipynb")
-    assert any(url.endswith(f"_sources/notebooks/{name}.ipynb") for url in found)
+    source = Path("_sources", path).with_suffix(".ipynb").as_posix()
+    assert any(url.endswith(source) for url in found)
 
 
 @pytest.mark.parametrize("path", CHAPTERS)
