@@ -204,6 +204,11 @@ def test_what_a_tagged_cell_shows_is_asserted(path):
 
 
 @every_notebook
+def test_never_three_code_cells_in_a_row(path):
+    assert "codecodecode" not in "".join(c.cell_type for c in read(path).cells)
+
+
+@every_notebook
 def test_code_cells_are_short(path):
     assert max(map(count_lines, code_cells(read(path)))) <= 25
 
@@ -241,7 +246,6 @@ def test_pictures_have_alternative_text(path):
 def test_rhythm(path):
     kinds = [c.cell_type for c in read(path).cells]
     assert 30 <= len(kinds) <= 60
-    assert "codecodecode" not in "".join(kinds)
     assert set(kinds) == {"code", "markdown"}
 
 
