@@ -107,18 +107,22 @@ def test_there_are_chapters():
 # What is quoted
 
 
-# benchmark: the number of the chapter that shows its table
-QUOTED = {"convolution": "01"}
+# benchmark: the number of the chapter that shows its table, and the targets that it misses
+QUOTED = {
+    "convolution": ("01", set()),
+    "training": ("12", {"training with augmentation, to PyTorch"}),
+}
 
 
-@pytest.mark.parametrize("name, number", QUOTED.items())
-def test_a_chapter_quotes_its_benchmark(name, number):
+@pytest.mark.parametrize("name", QUOTED)
+def test_a_chapter_quotes_its_benchmark(name):
+    number, missed = QUOTED[name]
     pytest.importorskip("keras")
     benchmark = importlib.import_module(f"benchmarks.{name}")
     (chapter,) = (path for path in CHAPTERS if path.name.startswith(number))
     record = json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text("utf-8"))
     assert benchmark.page_table(record) in markdown(read(chapter))
-    assert all(row["met"] for row in benchmark.targets(record))
+    assert {row["what"] for row in benchmark.targets(record) if not row["met"]} == missed
 
 
 def test_chapter_13_quotes_pytorchs_logits():
