@@ -1,0 +1,134 @@
+"""Functional and Sequential models as graphs that can be read and built anew."""
+
+import keras
+from keras import tree
+
+__all__ = ["Graph", "Node"]
+
+
+class Node:
+    """One call of a layer: the layer, a copy of the model's own, and the tensors around it."""
+
+    def __init__(self, layer, args, kwargs, outputs):
+        self.layer, self.args, self.kwargs, self.outputs = layer, args, kwargs, outputs
+        self.sources, self.targets = [], []  # nodes; None stands for an input of the model
+        self.is_output = False
+
+    @property
+    def name(self):
+        return self.layer.name
+
+    @property
+    def kind(self):
+        return type(self.layer).__name__
+
+    @property
+    def weights(self):
+        return {w.name: keras.ops.convert_to_numpy(w) for w in self.layer.weights}
+
+
+def _tensors(structure):
+    return [t for t in tree.flatten(structure) if isinstance(t, keras.KerasTensor)]
+
+
+class Graph:
+    """A copy of a model as a list of nodes, in the order of computation; the model stays as it is.
+
+    Nested models are opened: their layers stand in the list as if they were the model's own. The
+    layers are copies with the same names, configurations and weights. A layer that is called twice
+    has two nodes with one copy.
+
+    Args:
+        model: A Functional or Sequential model with weights.
+        what: The function that needs it, for the errors.
+
+    Raises:
+        ValueError: If the model is of another kind, not built, or two of its layers in different
+            nested models have the same name.
+    """
+
+    def __init__(self, model, what):
+        _require_graph(model, what)
+        self.name, self.nodes, self._copies, self._made_by = model.name, [], {}, {}
+        self.inputs = tree.map_structure(_new_input, _ends(model)[0])
+        self.outputs = self._trace(model, self.inputs)
+        names = [copy.name for copy in self._copies.values()]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"{what} needs layers of different names, but has {twice} twice.")
+        for tensor in _tensors(self.outputs):
+            if id(tensor) in self._made_by:
+                self._made_by[id(tensor)].is_output = True
+
+    def _trace(self, model, inputs):
+        def call(layer, *args, **kwargs):
+            if isinstance(layer, keras.Model):
+                _require_graph(layer, f"the nested model {layer.name!r}")
+                return self._trace(layer, args[0])
+            return self._node(layer, args, kwargs)
+
+        # As keras.models.clone_model goes; but its model of tensors inside another is cut off.
+        plain = keras.Model(*_ends(model))
+        return plain._run_through_graph(inputs, operation_fn=lambda layer: layer, call_fn=call)
+
+    def _node(self, layer, args, kwargs):
+        copy = self._copies.get(id(layer))
+        if copy is None:
+            copy = self._copies[id(layer)] = type(layer).from_config(layer.get_config())
+        outputs = copy(*args, **kwargs)
+        if isinstance(layer, keras.layers.Layer) and not any(n.layer is copy for n in self.nodes):
+            copy.set_weights(layer.get_weights())
+        node = Node(copy, args, kwargs, outputs)
+        for tensor in _tensors((args, kwargs)):
+            source = self._made_by.get(id(tensor))
+            node.sources.append(source)
+            if source is not None:
+                source.targets.append(node)
+        for tensor in _tensors(outputs):
+            self._made_by[id(tensor)] = node
+        self.nodes.append(node)
+        return outputs
+
+    def rebuild(self, call, enter=lambda tensor, nodes: tensor):
+        """A new model: ``call(node, *args, **kwargs)`` returns what takes the place of a node.
+
+        The arguments are those of the node, of the new model's tensors. ``enter(tensor, nodes)``
+        returns what the nodes that read an input get of it.
+        """
+        inputs, new = tree.map_structure(_new_input, self.inputs), {}
+        for old, tensor in zip(_tensors(self.inputs), _tensors(inputs), strict=True):
+            readers = [n for n in self.nodes if any(t is old for t in _tensors((n.args, n.kwargs)))]
+            new[id(old)] = enter(tensor, readers)
+
+        def fill(structure):
+            return tree.map_structure(
+                lambda t: new[id(t)] if isinstance(t, keras.KerasTensor) else t, structure
+            )
+
+        for node in self.nodes:
+            outputs = call(node, *fill(node.args), **fill(node.kwargs))
+            new |= zip(map(id, _tensors(node.outputs)), _tensors(outputs), strict=True)
+        return keras.Model(inputs, fill(self.outputs), name=self.name)
+
+
+def _ends(model):
+    """(inputs, outputs); a Sequential that was never called has no `input` yet."""
+    if isinstance(model, keras.Sequential):
+        return model.inputs[0], model.outputs[0]
+    return model.input, model.output
+
+
+def _new_input(tensor):
+    return keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=tensor.name)
+
+
+def _require_graph(model, what):
+    if not isinstance(model, keras.Model):
+        raise ValueError(f"{what} needs a Keras model, got {type(model).__name__}.")
+    try:
+        _ends(model)
+    except (AttributeError, ValueError):
+        raise ValueError(
+            f"{what} needs a built Functional or Sequential model, whose layers can be listed; "
+            f"{model.name!r} is of class {type(model).__name__} and has no graph."
+        ) from None
