@@ -35,6 +35,7 @@ CHAPTERS = [  # in the design's order: the first is chapter 01
 BACKENDS = ("tensorflow", "jax", "torch")
 BACKEND_MODULES = ("training", "deployment", "scaling")  # may ask which backend runs
 BUILDING_BLOCKS = CHAPTERS[:7]
+LAYER_MODULES = ("_quantized",)  # Keras layers for networks that are trained at length
 ELEMENTARY = {"one_hot", "multi_hot", "sigmoid"}  # what keras.ops.nn holds of array operations
 EXPLAINED = {n for n in dir(keras.ops.nn) if not n.startswith("_")} - ELEMENTARY | {"moments"}
 SPEC = yaml.safe_load((ROOT / "tests" / "spec_equations.yml").read_text())
@@ -160,7 +161,8 @@ def find_source_problems(source, module):
         where = f"{module}.py:{line} uses {path}"
         if is_backend_specific(path) and module not in BACKEND_MODULES:
             problems.append(f"{where}: only {', '.join(BACKEND_MODULES)} may")
-        if is_explained(path) or (module in BUILDING_BLOCKS and is_ready_made(path)):
+        explained = is_explained(path) and module not in LAYER_MODULES
+        if explained or (module in BUILDING_BLOCKS and is_ready_made(path)):
             problems.append(f"{where}, which the book explains")
     return problems
 

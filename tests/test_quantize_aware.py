@@ -1,0 +1,380 @@
+"""Tests for the networks of `cnnbook.quantization` (chapter 14), and the graphs they come from."""
+
+import re
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from support import to_numpy
+
+from cnnbook._graph import Graph
+from cnnbook._quantized import QuantizedActivation
+from cnnbook.industrial_cnn import industrial_cnn
+from cnnbook.quantization import quantize_after_training, quantize_aware
+
+SHAPE = (8, 8, 3)
+
+
+def images(n=32, seed=0):
+    return np.random.default_rng(seed).normal(size=(n, *SHAPE)).astype("float32")
+
+
+def plain():
+    return [
+        layers.Conv2D(4, 3, padding="same", use_bias=False),
+        layers.BatchNormalization(),
+        layers.ReLU(),
+        layers.MaxPooling2D(),
+        layers.Flatten(),
+        layers.Dropout(0.5),
+        layers.Dense(6, activation="relu"),
+        layers.Dense(5),
+    ]
+
+
+def residual():
+    x = inputs = keras.Input(SHAPE)
+    x = layers.Conv2D(4, 3, padding="same", activation="relu")(x)
+    y = layers.BatchNormalization()(layers.Conv2D(4, 3, padding="same")(x))
+    x = layers.ReLU(max_value=6.0)(layers.Add()([x, y]))
+    shortcut = layers.Conv2D(6, 1, strides=2)(x)
+    y = layers.Conv2D(6, 3, strides=2, padding="same")(x)
+    x = layers.Activation("relu")(layers.Add()([shortcut, layers.BatchNormalization()(y)]))
+    x = layers.GlobalAveragePooling2D()(x)
+    return keras.Model(inputs, layers.Dense(5)(x))
+
+
+def mobile():
+    x = inputs = keras.Input(SHAPE)
+    x = layers.BatchNormalization()(x)  # follows nothing that it could be folded into
+    x = layers.DepthwiseConv2D(3, padding="same", depth_multiplier=2, use_bias=False)(x)
+    x = layers.ReLU()(layers.BatchNormalization()(x))
+    y = layers.SeparableConv2D(4, 3, padding="same", depth_multiplier=2)(x)
+    y = layers.LeakyReLU(negative_slope=0.1)(layers.BatchNormalization(scale=False)(y))
+    x = layers.Concatenate()([x, y])
+    x = layers.Conv2D(4, 3, groups=2, dilation_rate=2, activation="leaky_relu")(x)
+    x = layers.AveragePooling2D(2)(layers.ZeroPadding2D(1)(x))
+    return keras.Model(inputs, layers.Dense(5, activation="softmax")(layers.Flatten()(x)))
+
+
+def nested():
+    inner = keras.Sequential([keras.Input(SHAPE), *plain()[:4]], name="inner")
+    head = [layers.Flatten(), layers.Dense(5)]
+    return keras.Sequential([keras.Input(SHAPE), inner, *head])
+
+
+def shared():
+    conv, norm = layers.Conv2D(3, 3, padding="same"), layers.BatchNormalization()
+    x = inputs = keras.Input(SHAPE)
+    x = layers.ReLU()(norm(conv(layers.ReLU()(norm(conv(x))))))
+    return keras.Model(inputs, layers.Dense(5)(layers.Flatten()(x)))
+
+
+NETWORKS = {
+    "plain": lambda: keras.Sequential([keras.Input(SHAPE), *plain()]),
+    "residual": residual,
+    "mobile": mobile,
+    "nested": nested,
+    "shared": shared,
+}
+
+
+def network(name, seed=0):
+    """A network whose every weight and moving average is random."""
+    keras.utils.set_random_seed(seed)
+    model, rng = NETWORKS[name](), np.random.default_rng(seed)
+    for weight in model.weights:
+        value = to_numpy(weight) + 0.1 * rng.normal(size=weight.shape)
+        weight.assign(np.abs(value) + 0.2 if "variance" in weight.path else value)
+    return model
+
+
+def outputs(model, x):
+    return to_numpy(model(x, training=False))
+
+
+def observers(model):
+    return [layer for layer in model.layers if isinstance(layer, QuantizedActivation)]
+
+
+every_network = pytest.mark.parametrize("name", NETWORKS)
+
+
+# Graphs
+
+
+@every_network
+def test_a_graph_is_a_copy(name):
+    model, x = network(name), images()
+    before = [to_numpy(w).copy() for w in model.weights]
+    expected = outputs(model, x)
+    graph = Graph(model, "this test")
+    copy = graph.rebuild(lambda node, *args, **kwargs: node.layer(*args, **kwargs))
+    np.testing.assert_allclose(outputs(copy, x), expected, atol=1e-6)
+    for weight in copy.trainable_variables:
+        weight.assign(np.zeros(weight.shape))
+    np.testing.assert_array_equal(outputs(model, x), expected)
+    for weight, value in zip(model.weights, before, strict=True):
+        np.testing.assert_array_equal(to_numpy(weight), value)
+
+
+def test_a_graph_knows_sources_and_targets():
+    nodes = {node.name: node for node in Graph(residual(), "this test").nodes}
+    adds = [node for node in nodes.values() if node.kind == "Add"]
+    assert [len(node.sources) for node in adds] == [2, 2]
+    assert [source.kind for source in adds[0].sources] == ["Conv2D", "BatchNormalization"]
+    assert [target.kind for target in adds[0].targets] == ["ReLU"]
+    assert [node.kind for node in nodes.values() if node.is_output] == ["Dense"]
+
+
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__(name="mine")
+        self.dense = layers.Dense(2)
+
+    def call(self, x):
+        return self.dense(x)
+
+
+def test_graphs_need_a_graph():
+    with pytest.raises(ValueError, match="'mine' is of class Subclassed and has no graph"):
+        quantize_aware(Subclassed())
+    with pytest.raises(ValueError, match="needs a built Functional or Sequential model"):
+        quantize_aware(keras.Sequential([layers.Dense(2)]))
+    with pytest.raises(ValueError, match="needs a Keras model, got str"):
+        quantize_aware("model.keras")
+    inner = [keras.Sequential([keras.Input((4,)), layers.Dense(4, name="same")]) for _ in range(2)]
+    with pytest.raises(ValueError, match=re.escape("different names, but has ['same'] twice")):
+        quantize_aware(keras.Sequential([keras.Input((4,)), *inner]))
+
+
+# What the quantized network computes
+
+
+@every_network
+def test_many_bits_compute_what_the_float_network_does(parity, name):
+    model, x = network(name), images()
+    expected = outputs(model, x)
+    size = np.abs(expected).max()
+    assert size > 0.1
+    copy, aware = quantize_after_training(model, x, bits=16), quantize_aware(model, bits=16)
+    peer = "the float network, at 16 bits"
+    parity(quantize_after_training, peer, outputs(copy, x) / size, expected / size, atol=2e-3)
+    parity(quantize_aware, peer, outputs(aware, x) / size, expected / size, atol=2e-3)
+    assert not any(type(layer).__name__ == "BatchNormalization" for layer in copy.layers)
+
+
+@every_network
+def test_fewer_bits_err_more(name):
+    model, x = network(name), images()
+    expected = outputs(model, x)
+    errors = []
+    for bits in (3, 5, 8, 12):
+        copy = quantize_after_training(model, x, bits=bits)
+        errors.append(np.abs(outputs(copy, x) - expected).mean())
+    assert errors[0] > 2 * errors[1] > 4 * errors[2] > 8 * errors[3]
+
+
+@pytest.mark.parametrize("name", ["plain", "residual", "mobile", "nested"])
+def test_activations_take_few_values(name):
+    model, x = network(name), images()
+    copy = quantize_after_training(model, x, bits=4)
+    assert len(observers(copy)) >= 3
+    for layer in observers(copy):
+        values = np.unique(outputs(keras.Model(copy.input, layer.output), x))
+        assert 2 < len(values) <= 16, layer.name
+
+
+def test_where_the_ranges_stand():
+    def kinds(model):
+        return [type(layer).__name__ for layer in quantize_aware(model).layers[1:]]
+
+    conv, seen, dense = "QuantizedConv2D", "QuantizedActivation", "QuantizedDense"
+    assert kinds(network("plain")) == [
+        *(seen, conv, "ReLU", seen, "MaxPooling2D", "Flatten", "Dropout"),
+        *(dense, seen, dense, seen),
+    ]
+    x = inputs = keras.Input(SHAPE)
+    x = layers.LeakyReLU()(layers.Conv2D(2, 3)(x))  # no clip of the convolution's does it
+    assert kinds(keras.Model(inputs, x)) == [seen, conv, seen, "LeakyReLU", seen]
+
+
+def test_weights_are_those_of_the_folded_network():
+    model = network("plain")
+    copy = quantize_aware(model)
+    norm, kernel = model.layers[1], to_numpy(model.layers[0].kernel)
+    gain = to_numpy(norm.gamma) / np.sqrt(to_numpy(norm.moving_variance) + norm.epsilon)
+    conv = copy.get_layer(model.layers[0].name)
+    np.testing.assert_allclose(to_numpy(conv.kernel), kernel * gain, rtol=1e-5)
+    bias = to_numpy(norm.beta) - to_numpy(norm.moving_mean) * gain
+    np.testing.assert_allclose(to_numpy(conv.bias), bias, rtol=1e-5, atol=1e-6)
+
+
+def test_layers_may_have_bits_of_their_own():
+    model, x = network("plain"), images()
+    first, last = model.layers[0].name, model.layers[-1].name
+    copy = quantize_after_training(model, x, bits={first: 4, last: 2})
+    found = {layer.name: layer.bits for layer in copy.layers if hasattr(layer, "bits")}
+    assert found.pop(first) == 4 and found.pop(last) == 2
+    assert set(found.values()) == {8}
+
+
+def test_skipped_layers_stay_float():
+    model, x = network("plain"), images()
+    names = [layer.name for layer in model.layers]
+    copy = quantize_after_training(model, x, bits=2, skip=(names[0], names[-1]))
+    kinds = [type(copy.get_layer(name)).__name__ for name in (names[0], names[1], names[-1])]
+    assert kinds == ["Conv2D", "QuantizedDepthwiseConv2D", "Dense"]
+    np.testing.assert_array_equal(
+        to_numpy(copy.get_layer(names[-1]).kernel), to_numpy(model.layers[-1].kernel)
+    )
+    everything = quantize_aware(model, skip=names)
+    np.testing.assert_allclose(outputs(everything, x), outputs(model, x), atol=1e-5)
+    assert not observers(everything)
+
+
+# Ranges
+
+
+def test_ranges_are_those_of_the_calibration_images():
+    model, x = network("plain"), images(100)
+    copy = quantize_after_training(model, x)
+    first, *_, last = observers(copy)
+    assert (float(first.minimum), float(first.maximum)) == (x.min(), x.max())
+    np.testing.assert_allclose(float(last.maximum), outputs(model, x).max(), rtol=0.05)
+    before = [to_numpy(w).copy() for w in copy.weights]
+    outputs(copy, 3 * x)
+    copy.predict(3 * x, verbose=0)
+    for weight, value in zip(copy.weights, before, strict=True):
+        np.testing.assert_array_equal(to_numpy(weight), value)
+
+
+def test_ranges_follow_training():
+    layer = QuantizedActivation(momentum=0.75)
+    x = np.array([[-1.0, 3.0]], "float32")
+    np.testing.assert_array_equal(to_numpy(layer(x)), x)  # unknown yet
+    layer(x, training=True)
+    assert (float(layer.minimum), float(layer.maximum)) == (-1.0, 3.0)
+    layer(2 * x, training=True)
+    assert (float(layer.minimum), float(layer.maximum)) == (-1.25, 3.75)
+    layer.trainable = False
+    layer(9 * x, training=True)
+    assert (float(layer.minimum), float(layer.maximum)) == (-1.25, 3.75)
+    assert float(to_numpy(layer(np.array([[100.0]], "float32")))[0, 0]) < 3.8
+
+
+def test_fit_trains_what_is_quantized():
+    x = images(64)
+    y = (x.mean(axis=(1, 2, 3)) > 0).astype("int32")
+    copy = quantize_aware(network("residual"), bits=4)
+    before = {w.path: to_numpy(w).copy() for w in copy.weights}
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    copy.compile(keras.optimizers.Adam(0.01), loss)
+    history = copy.fit(x, y, batch_size=16, epochs=15, verbose=0).history["loss"]
+    assert history[-1] < 0.85 * history[0]
+    still = [w.path for w in copy.weights if np.array_equal(to_numpy(w), before[w.path])]
+    assert all("minimum" in path for path in still)  # behind a ReLU the smallest value is 0
+    assert all(float(layer.seen) == 1 for layer in observers(copy))
+
+
+@every_network
+def test_saved_and_loaded(name, tmp_path):
+    model, x = network(name), images()
+    copy = quantize_after_training(model, x, bits=5)
+    copy.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(outputs(loaded, x), outputs(copy, x))
+    assert [type(a) for a in loaded.layers] == [type(a) for a in copy.layers]
+
+
+def test_the_industrial_cnn_is_quantized():
+    keras.utils.set_random_seed(0)
+    model = industrial_cnn(10, width=8)
+    x = np.random.default_rng(0).normal(size=(64, 32, 32, 3)).astype("float32")
+    expected = outputs(model, x)
+    got = outputs(quantize_after_training(model, x), x)
+    assert np.mean(got.argmax(-1) == expected.argmax(-1)) > 0.9
+    assert np.abs(got - expected).max() < 0.1 * np.abs(expected).max()
+
+
+# Errors
+
+
+def with_layer(layer, shape=SHAPE):
+    return keras.Sequential([keras.Input(shape), layer])
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (
+            lambda: quantize_aware(with_layer(layers.Conv2DTranspose(2, 3, name="up"))),
+            r"up \(Conv2DTranspose\)",
+        ),
+        (
+            lambda: quantize_aware(with_layer(layers.Conv2D(2, 3, activation="tanh", name="c"))),
+            r"c \(activation tanh\)",
+        ),
+        (
+            lambda: quantize_aware(with_layer(layers.BatchNormalization(name="n"), (4,))),
+            r"n \(BatchNormalization that follows",
+        ),
+        (
+            lambda: quantize_aware(
+                keras.Sequential(
+                    [keras.Input((4,)), layers.Dense(3, "softmax", name="d"), layers.Dense(2)]
+                )
+            ),
+            r"d \(softmax before the model's output\)",
+        ),
+        (
+            lambda: quantize_aware(network("plain"), skip=["nowhere"]),
+            "'nowhere' is not in the model",
+        ),
+        (
+            lambda: quantize_aware(network("plain"), bits={"nowhere": 4}),
+            "'nowhere' is not in the model",
+        ),
+        (
+            lambda: quantize_aware(network("plain"), bits=1),
+            "bits must be an int from 2 to 16, got 1",
+        ),
+        (
+            lambda: quantize_aware(network("plain"), bits=20),
+            "bits must be an int from 2 to 16, got 20",
+        ),
+        (
+            lambda: quantize_after_training(network("plain"), images(0)),
+            "at least one image, got none",
+        ),
+        (
+            lambda: quantize_after_training(network("plain"), images()[..., :1]),
+            r"\(N, 8, 8, 3\), got \(32, 8, 8, 1\)",
+        ),
+        (
+            lambda: quantize_after_training(network("plain"), images()[0]),
+            r"\(N, 8, 8, 3\), got \(8, 8, 3\)",
+        ),
+        (
+            lambda: quantize_after_training(network("plain"), np.full((1, *SHAPE), np.nan)),
+            "must be finite",
+        ),
+    ],
+)
+def test_errors(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_all_unknown_layers_are_named():
+    model = keras.Sequential(
+        [
+            keras.Input(SHAPE),
+            layers.Conv2DTranspose(2, 3, name="a"),
+            layers.UnitNormalization(name="b"),
+        ]
+    )
+    with pytest.raises(ValueError, match=r"a \(Conv2DTranspose\), b \(UnitNormalization\)"):
+        quantize_aware(model)
+    assert quantize_aware(model, skip=("a", "b")).count_params() == model.count_params()
