@@ -377,7 +377,7 @@ def distill(
         verbose: 1 for a progress bar, 2 for a line an epoch, 0 for silence.
 
     Returns:
-        The history, a dict of lists with one float an epoch: ``loss``,
+        The history, a dict of lists with one float an epoch. It has ``loss``,
         ``accuracy``, and the two parts before they are weighed,
         ``student_loss`` (the labels) and ``distillation_loss`` (the teacher,
         with :math:`T^2`); a part of weight 0 is not computed and 0. With
