@@ -44,6 +44,14 @@ AT_LEAST_3_11 = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) an
 	.venv-$*/bin/python -m pip install --quiet -c build/constraints.txt --editable '.[tests]'
 	@touch $@
 
+.venv-tfmot/ready: build/constraints.txt pyproject.toml # TF-MOT wants an absl-py of its own
+	@$(AT_LEAST_3_11)
+	$(PYTHON) -m venv .venv-tfmot
+	grep -v '^absl-py==' build/constraints.txt > build/constraints-tfmot.txt
+	.venv-tfmot/bin/python -m pip install --quiet -c build/constraints-tfmot.txt \
+		--editable '.[tensorflow,tfmot]'
+	@touch $@
+
 build/constraints.txt: requirements.txt
 	@mkdir -p build
 	sed -n 's/ \\$$//; /^[a-z0-9].*==/p' requirements.txt > $@
@@ -111,7 +119,7 @@ lock: ## compile requirements.txt anew (UPGRADE=--upgrade for new versions)
 	$(PYTHON) -m venv build/uv
 	build/uv/bin/python -m pip install --quiet $(UV)
 	build/uv/bin/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 $(UPGRADE) \
-		--extra tensorflow --extra book --extra tests --extra dev --generate-hashes \
+		--extra tensorflow --extra deploy --extra book --extra tests --extra dev --generate-hashes \
 		--custom-compile-command "make lock" --output-file requirements.txt
 
 clean: ## remove what was built; environments and build/text stay

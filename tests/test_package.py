@@ -20,7 +20,7 @@ import cnnbook
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-LOCKED_EXTRAS = ("tensorflow", "book", "tests", "dev")
+LOCKED_EXTRAS = ("tensorflow", "deploy", "book", "tests", "dev")
 README = (ROOT / "README.md").read_text()
 MAKEFILE = (ROOT / "Makefile").read_text()
 
