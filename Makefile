@@ -41,7 +41,7 @@ AT_LEAST_3_11 = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) an
 	@$(AT_LEAST_3_11)
 	$(PYTHON) -m venv .venv-$*
 	.venv-$*/bin/python -m pip install --quiet $(BACKEND)
-	.venv-$*/bin/python -m pip install --quiet -c build/constraints.txt --editable '.[tests]'
+	.venv-$*/bin/python -m pip install --quiet -c build/constraints.txt --editable '.[tests,deploy]'
 	@touch $@
 
 .venv-tfmot/ready: build/constraints.txt pyproject.toml # TF-MOT wants an absl-py of its own
@@ -91,8 +91,9 @@ scale: .venv/ready ## run the full-size notebooks on the data in the cache
 
 backends: backend-jax backend-torch ## test the package on JAX and on PyTorch
 
-backend-%: .venv-%/ready
-	KERAS_BACKEND=$* .venv-$*/bin/python -m pytest -n 2 $(patsubst %,--ignore tests/test_%.py,$(NO_BACKEND))
+# Files are written by TensorFlow, which is in the first environment only.
+backend-%: .venv-%/ready .venv/ready
+	KERAS_BACKEND=$* CNNBOOK_PYTHON_TENSORFLOW=$(CURDIR)/.venv/bin/python .venv-$*/bin/python -m pytest -n 2 $(patsubst %,--ignore tests/test_%.py,$(NO_BACKEND))
 
 parity: unit backends ## measure the equation index's errors anew
 	$(RUN) tools.parity

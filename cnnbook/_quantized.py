@@ -43,9 +43,15 @@ _exporting = False
 
 
 @contextmanager
-def exporting():
-    """Within it, quantization is made of the framework's operations that converters know."""
+def exporting(model):
+    """Within it, the model's quantization is made of operations that converters know.
+
+    Its ranges are frozen: they stand in the file as numbers.
+    """
     global _exporting
+    for layer in model._flatten_layers():
+        if isinstance(layer, QuantizedActivation):
+            layer.freeze()
     before, _exporting = _exporting, True
     try:
         yield
@@ -114,7 +120,14 @@ class QuantizedDense(_WithBits, layers.Dense):
     """A `Dense` with a quantized kernel."""
 
     def call(self, inputs):
-        outputs = ops.matmul(inputs, _fake_kernel(self.kernel, self.bits))
+        if _exporting:
+            # As a 1x1 convolution: the converter cannot turn a large quantized kernel over.
+            pixel = ops.expand_dims(ops.expand_dims(inputs, 1), 1)
+            kernel = ops.reshape(self.kernel, (1, 1, *self.kernel.shape))
+            outputs = ops.conv(pixel, _fake_kernel(kernel, self.bits), data_format="channels_last")
+            outputs = ops.squeeze(outputs, (1, 2))
+        else:
+            outputs = ops.matmul(inputs, _fake_kernel(self.kernel, self.bits))
         outputs = outputs + self.bias if self.use_bias else outputs
         return self.activation(outputs)
 
@@ -131,7 +144,7 @@ class QuantizedActivation(layers.Layer):
     def __init__(self, *, bits=8, momentum=0.99, **kwargs):
         _limits(bits)
         super().__init__(**kwargs)
-        self.bits, self.momentum, self.calibrating = bits, momentum, False
+        self.bits, self.momentum, self.calibrating, self.frozen = bits, momentum, False, None
 
     def build(self, input_shape):
         for name in ("minimum", "maximum", "seen"):
@@ -140,13 +153,23 @@ class QuantizedActivation(layers.Layer):
 
     def call(self, inputs, training=None):
         if _exporting:
-            return _fake(inputs, float(self.minimum), float(self.maximum), self.bits)
+            return _fake(inputs, *self.frozen, self.bits)
         low, high, seen = (
             ops.convert_to_tensor(v) for v in (self.minimum, self.maximum, self.seen)
         )
         if self.calibrating or (training and self.trainable):
-            low, high, seen = self._observe(ops.stop_gradient(inputs), low, high, seen)
+            low, high = self._observe(ops.stop_gradient(inputs), low, high, seen)
+            return _fake(inputs, low, high, self.bits)
         return ops.where(seen > 0, _fake(inputs, low, high, self.bits), inputs)
+
+    def freeze(self):
+        """Keeps the range as two numbers, for a file."""
+        if not float(self.seen):
+            raise ValueError(
+                f"the range of {self.name!r} is unknown: train the model, or quantize it after "
+                "training with calibration images."
+            )
+        self.frozen = float(self.minimum), float(self.maximum)
 
     def _observe(self, inputs, low, high, seen):
         new_low, new_high = ops.min(inputs), ops.max(inputs)
@@ -157,10 +180,10 @@ class QuantizedActivation(layers.Layer):
             moved = m * low + (1 - m) * new_low, m * high + (1 - m) * new_high
         low = ops.where(seen > 0, moved[0], new_low)
         high = ops.where(seen > 0, moved[1], new_high)
-        seen = ops.ones_like(seen)
-        for variable, value in ((self.minimum, low), (self.maximum, high), (self.seen, seen)):
+        values = low, high, ops.ones_like(seen)
+        for variable, value in zip((self.minimum, self.maximum, self.seen), values, strict=True):
             variable.assign(value)
-        return low, high, seen
+        return low, high
 
     def compute_output_shape(self, input_shape):
         return input_shape

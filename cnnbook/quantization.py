@@ -266,11 +266,22 @@ def fake_quantize(x, minimum, maximum, *, bits=8, axis=None, symmetric=False):
     x = arguments.as_float(x)
     scale = ops.cast(_along(scale, x, axis, "minimum"), x.dtype)
     zero = ops.cast(_along(zero, x, axis, "minimum"), x.dtype)
-    q = ops.stop_gradient(ops.round(x / scale) + zero)
-    rounded = scale * (ops.clip(q, q_min, q_max) - zero)
-    passed = ops.where((q >= q_min) & (q <= q_max), x, ops.zeros_like(x))
-    # The difference is exactly 0, and carries the gradient.
-    return ops.stop_gradient(rounded) + (passed - ops.stop_gradient(passed))
+    # The clip before the zero point is added is the same one, and saves two passes over x.
+    scale, low, high = map(ops.stop_gradient, (scale, q_min - zero, q_max - zero))
+
+    @ops.custom_gradient
+    def straight_through(x):
+        q = ops.round(x / scale)
+        clipped = ops.clip(q, low, high)
+        passed = ops.equal(q, clipped)
+
+        def gradient(*args, upstream=None):  # the framework decides how it comes
+            upstream = args[0] if upstream is None else upstream
+            return ops.where(passed, upstream, ops.zeros((), x.dtype))
+
+        return scale * clipped, gradient
+
+    return straight_through(x)
 
 
 # Integers only
