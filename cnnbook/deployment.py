@@ -664,21 +664,23 @@ def _call(run, threads):
 
 # Its own process: the interpreter and NumPy, and nothing else.
 _MEMORY = """
-import resource, sys
+import sys
+from pathlib import Path
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def status(field):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(field))
 
-before = peak()
+before = status("VmRSS")
 interpreter = Interpreter(sys.argv[1], num_threads=int(sys.argv[2]))
 interpreter.allocate_tensors()
 (end,) = interpreter.get_input_details()
 interpreter.set_tensor(end["index"], np.zeros(end["shape"], end["dtype"]))
 for _ in range(3):
     interpreter.invoke()
-print(peak() - before)
+print(status("VmHWM") - before)
 """
 
 
@@ -687,12 +689,12 @@ def peak_memory(path, *, threads=1):
 
     .. math::
 
-        m = \max_{\tau \ge 0} R(\tau) - \max_{\tau < 0} R(\tau)
+        m = \max_{\tau \ge 0} R(\tau) - R(0)
 
-    :math:`R(\tau)` is the memory of a process of its own in which the file is opened at time 0
-    and run three times, as the operating system counts it: weights, what lies between two layers,
-    and what the interpreter makes of the weights for its own use. The interpreter's code and
-    NumPy are there before. Small files vary by some hundred KiB.
+    :math:`R(\tau)` is the resident memory, at time :math:`\tau`, of a process of its own in which
+    the file is opened at time 0 and run three times: weights, what lies between two layers, and
+    what the interpreter makes of the weights for its own use. The interpreter's code and NumPy
+    are there before. Small files vary by some hundred KiB.
 
     Args:
         path: A ``.tflite`` file with one input.
@@ -703,10 +705,10 @@ def peak_memory(path, *, threads=1):
 
     Raises:
         ValueError: If the file is missing or no LiteRT model.
-        OSError: On Windows, which does not count it.
+        OSError: Outside of Linux, whose ``/proc`` counts it.
 
     References:
-        getrusage, https://pubs.opengroup.org/onlinepubs/9699919799/functions/getrusage.html
+        VmHWM and VmRSS in proc(5), https://man7.org/linux/man-pages/man5/proc_pid_status.5.html
 
     Example:
         >>> layers = [keras.Input((8, 8, 1)), keras.layers.Conv2D(2, 3)]
@@ -716,11 +718,10 @@ def peak_memory(path, *, threads=1):
         True
     """
     _ends(_interpreter(path, threads), path)
-    if os.name == "nt":
-        raise OSError("peak_memory needs getrusage, which Windows does not have.")
+    if sys.platform != "linux":
+        raise OSError(f"peak_memory needs Linux, whose /proc counts it, got {sys.platform}.")
     command = [sys.executable, "-c", _MEMORY, str(path), str(threads)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{str(path)!r} did not run: {done.stderr.strip()[-300:]}")
-    kilobytes = 1 if sys.platform == "linux" else 1 / 1024  # macOS counts bytes
-    return int(done.stdout.split()[-1]) * kilobytes / 1024
+    return int(done.stdout.split()[-1]) / 1024  # Linux counts in KiB
