@@ -8,6 +8,7 @@ import importlib
 import importlib.util
 import io
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -206,9 +207,26 @@ def _onnx(model):
 
 @contextlib.contextmanager
 def _quiet():
-    """Without the converters' notes on themselves; errors are raised as ever."""
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+    """Without the notes of converters and interpreters on themselves; errors are raised as ever.
+
+    Native code writes past Python, to the file descriptors.
+    """
+    logged = logging.root.manager.disable
+    with (
+        warnings.catch_warnings(),
+        tempfile.TemporaryFile() as notes,
+        contextlib.ExitStack() as way,
+    ):
         warnings.simplefilter("ignore")
+        for redirect in (contextlib.redirect_stdout, contextlib.redirect_stderr):
+            way.enter_context(redirect(io.StringIO()))
+        for descriptor in (1, 2):
+            saved = os.dup(descriptor)
+            way.callback(os.close, saved)
+            way.callback(os.dup2, saved, descriptor)
+            os.dup2(notes.fileno(), descriptor)
+        logging.disable(max(logged, logging.WARNING))
+        way.callback(logging.disable, logged)
         yield
 
 
@@ -356,8 +374,9 @@ def _interpreter(path, threads):
         raise ValueError(f"{refused}: its first bytes are {content[:8]!r}.")
     interpreter = _needed("ai_edge_litert.interpreter").Interpreter
     try:
-        made = interpreter(model_content=content, num_threads=threads)
-        made.allocate_tensors()
+        with _quiet():
+            made = interpreter(model_content=content, num_threads=threads)
+            made.allocate_tensors()
     except (RuntimeError, ValueError) as error:
         raise ValueError(f"{refused} that can run: {error}") from error
     return made

@@ -28,7 +28,6 @@ from cnnbook.pruning import MagnitudePruning, prune_filters, sparsity
 from cnnbook.quantization import quantize_after_training, quantize_aware
 
 litert = pytest.importorskip("ai_edge_litert.interpreter")
-pytest.importorskip("tf2onnx")
 onnx, onnxruntime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
 quick = pytest.mark.skipif(  # the other backends convert in the same process of TensorFlow's
     keras.backend.backend() != "tensorflow", reason="each conversion starts TensorFlow"

@@ -350,7 +350,7 @@ def test_solutions_are_collapsed(book):
     copy = colab.convert(new_notebook(cells=cells), "notebooks/01_first", book)
     pointer, install, question, words, solution, end, after = copy.cells
     assert "https://b.org/b/notebooks/01_first.html" in pointer.source
-    assert "%pip install -q cnnbook" in install.source
+    assert install.source.endswith("%pip install -q cnnbook")
     assert question.source == 'check("a-1", None)'
     assert words.source == "<details><summary>Solution</summary>\n\nBecause.\n\n</details>"
     assert solution.source == '#@title Solution { display-mode: "form" }\ncheck("a-1", 2)'
@@ -358,6 +358,12 @@ def test_solutions_are_collapsed(book):
     assert end.source == "<details><summary>Solution</summary>\n\nQ.\n\n</details>\n\nAfter."
     assert after.source == "after"
     nbformat.validate(copy)
+
+
+def test_a_chapter_that_writes_files_installs_what_it_needs(book):
+    cells = [new_code_cell("import keras\nfrom cnnbook.deployment import (\n    latency,\n)")]
+    copy = colab.convert(new_notebook(cells=cells), "notebooks/01_first", book)
+    assert copy.cells[1].source.endswith('%pip install -q "cnnbook[deploy]"')
 
 
 def test_the_command_fails_and_writes_nothing_where_myst_is_left(root, book, capsys):

@@ -23,7 +23,8 @@ INSTALL = """\
 import importlib.util
 
 if importlib.util.find_spec("cnnbook") is None:
-    %pip install -q cnnbook"""
+    %pip install -q {package}"""
+DEPLOYS = re.compile(r"^from cnnbook\.deployment import", re.MULTILINE)  # and needs its packages
 FORM = '#@title Solution { display-mode: "form" }\n'
 
 FENCE = re.compile(r"^(?P<indent>\s*)(?P<fence>`{3,}|:{3,}|~{3,})(?P<rest>.*)$")
@@ -493,9 +494,11 @@ def convert(notebook, page, book):
         raise NotebookError(f"{page}: not resolved for Colab:\n{listed}")
     title = book.titles.get(page, page)
     pointer = f"This is Colab's copy of *{title}*; the page in the book: <{book.address(page)}>"
+    deploys = any(DEPLOYS.search(cell.source) for cell in notebook.cells)
+    install = INSTALL.format(package='"cnnbook[deploy]"' if deploys else "cnnbook")
     top = [
         nbformat.v4.new_markdown_cell(pointer, id="colab-pointer"),
-        nbformat.v4.new_code_cell(INSTALL, id="colab-install", metadata={"cellView": "form"}),
+        nbformat.v4.new_code_cell(install, id="colab-install", metadata={"cellView": "form"}),
     ]
     metadata = {
         "colab": {"provenance": []},
