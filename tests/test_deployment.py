@@ -3,6 +3,8 @@
 import json
 import os
 import re
+import statistics
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 from networks import NETWORKS, SHAPE, images, network
+from sklearn import metrics
 from support import to_numpy
 
 from cnnbook import _quantized, deployment
@@ -29,6 +32,14 @@ from cnnbook.quantization import quantize_after_training, quantize_aware
 
 litert = pytest.importorskip("ai_edge_litert.interpreter")
 onnx, onnxruntime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
+
+
+@pytest.fixture(name="assert_parity")
+def fixture_of_the_index(request):
+    """The fixture `parity`, whose name a function has here."""
+    return request.getfixturevalue("parity")
+
+
 quick = pytest.mark.skipif(  # the other backends convert in the same process of TensorFlow's
     keras.backend.backend() != "tensorflow", reason="each conversion starts TensorFlow"
 )
@@ -110,23 +121,24 @@ def test_a_number_by_hand(folder):
     assert y.shape == (1, 1, 2, 1) and y.dtype == np.float32
 
 
-def test_run_litert_is_its_equation(int8_file):
+def test_run_litert_is_its_equation(int8_file, assert_parity):
     x = images(8, seed=3)
     x[0, 0, 0, 0] = 5.0  # beyond what calibration saw: clipped
-    np.testing.assert_allclose(run_litert(int8_file, x), by_the_equation(int8_file, x), rtol=1e-5)
+    peer = "ai_edge_litert.interpreter.Interpreter"
+    assert_parity(run_litert, peer, run_litert(int8_file, x), by_the_equation(int8_file, x))
 
 
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[] if name == "plain" else [quick]) for name in NETWORKS]
 )
-def test_a_float_file_computes_what_the_model_computes(name, folder, plain_files):
+def test_a_float_file_computes_what_the_model_computes(name, folder, plain_files, assert_parity):
     if name == "plain":
         model, path = plain_files["float"]
     else:
         model = network(name)
         path = to_litert(model, folder / f"{name}.tflite")
     x, expected = images(), outputs(model, images())
-    np.testing.assert_allclose(run_litert(path, x), expected, rtol=1e-4, atol=1e-5)
+    assert_parity(to_litert, "keras.Model", run_litert(path, x), expected, rtol=1e-4)
     assert types(path) <= {"float32", "int32", "int64"}
 
 
@@ -272,12 +284,16 @@ def test_pruned_quantized_and_run(folder):
 # ONNX files
 
 
-def test_onnx_float(folder, plain_files):
+def test_onnx_float(folder, plain_files, assert_parity):
     model, _ = plain_files["float"]
     path = to_onnx(model, folder / "plain.onnx")
     onnx.checker.check_model(onnx.load(path))
     x = images(7)
-    np.testing.assert_allclose(run_onnx(path, x), outputs(model, x), rtol=1e-4, atol=1e-5)
+    y = run_onnx(path, x)
+    assert_parity(to_onnx, "keras.Model", y, outputs(model, x), rtol=1e-4)
+    session = onnxruntime.InferenceSession(str(path))
+    each = [session.run(None, {session.get_inputs()[0].name: image[None]})[0][0] for image in x]
+    assert_parity(run_onnx, "onnxruntime.InferenceSession", y, each)
     np.testing.assert_allclose(run_onnx(path, x[:1], threads=2), outputs(model, x[:1]), atol=1e-4)
 
 
@@ -501,7 +517,7 @@ def test_parity_by_hand():
     assert result == {"max_difference": 1.0, "mean_difference": 1.75 / 8, "agreement": 0.75}
 
 
-def test_parity_is_its_equation(plain_files):
+def test_parity_is_its_equation(plain_files, assert_parity):
     (model, _), (_, path) = plain_files["float"], plain_files["int8"]
     x = images(40, seed=7)
     y, other = outputs(model, x).astype("float64"), run_litert(path, x).astype("float64")
@@ -513,6 +529,10 @@ def test_parity_is_its_equation(plain_files):
     expected = {"max": largest, "mean": total / y.size, "agreement": same / len(y)}
     result = parity(model, path, x)
     assert list(result.values()) == pytest.approx(list(expected.values()), rel=1e-6)
+    peers = [metrics.max_error(y.ravel(), other.ravel()), metrics.mean_absolute_error(y, other)]
+    peers.append(metrics.accuracy_score(y.argmax(-1), other.argmax(-1)))
+    peer = "sklearn.metrics.max_error, mean_absolute_error, accuracy_score"
+    assert_parity(parity, peer, list(result.values()), peers)
     assert parity(path, model, x) == pytest.approx(result)
     assert list(parity(path, str(path), x).values()) == [0, 0, 1]
 
@@ -546,14 +566,18 @@ def clock(monkeypatch):
     return now
 
 
-def test_latency_is_the_median_without_the_first_calls(clock):
-    seconds = iter([9.0, 8.0, 0.001, 0.005, 0.002, 0.004])
+def test_latency_is_the_median_without_the_first_calls(clock, assert_parity):
+    times = [9.0, 8.0, 0.001, 0.005, 0.002, 0.004]
+    seconds = iter(times)
 
     def run():
         clock[0] += next(seconds)
 
     result = latency(run, repeats=4, warm_up=2)
     assert result == pytest.approx({"median": 3.0, "q1": 1.75, "q3": 4.25})
+    expected = 1000 * np.array(statistics.quantiles(times[2:], n=4, method="inclusive"))
+    got = [result[name] for name in ("q1", "median", "q3")]
+    assert_parity(latency, "statistics.quantiles", got, expected)
 
 
 def test_candidates_take_turns(clock):
@@ -615,6 +639,28 @@ def test_peak_memory_counts_the_weights(folder):
     small = to_litert(quantize_after_training(model, x), folder / "large_int8.tflite")
     floats, integers = peak_memory(large), peak_memory(small)
     assert 30 < floats < 150 and 7 < integers < floats / 2
+
+
+COUNTED = """
+import resource, sys
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak()
+interpreter = Interpreter(sys.argv[1])
+interpreter.allocate_tensors()
+interpreter.invoke()
+print((peak() - before) / 1024)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="peak_memory reads /proc")
+def test_peak_memory_is_what_getrusage_counts(plain_files, assert_parity):
+    path = str(plain_files["float"][1])
+    # A shell between the two: a process begins with the peak of the one that starts it.
+    command = ["sh", "-c", '"$@"; true', "sh", sys.executable, "-c", COUNTED, path]
+    counted = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert_parity(peak_memory, "resource.getrusage", peak_memory(path), float(counted), atol=2)
 
 
 def test_a_result_can_be_stored(plain_files):
