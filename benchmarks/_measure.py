@@ -12,8 +12,14 @@ import numpy as np
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-NAMES = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
-INTERPRETERS = {"tensorflow": ".venv", "jax": ".venv-jax", "torch": ".venv-torch"}
+NAMES = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch", "tfmot": "TF-MOT"}
+INTERPRETERS = {
+    "tensorflow": ".venv",
+    "jax": ".venv-jax",
+    "torch": ".venv-torch",
+    "tfmot": ".venv-tfmot",
+}
+BACKENDS = ("tensorflow", "jax", "torch")  # Keras's
 
 
 def backend():

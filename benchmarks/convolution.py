@@ -487,7 +487,7 @@ def targets(records):
 
 
 def measure_all(arguments):
-    interpreters = {backend: measure.interpreter(backend) for backend in measure.INTERPRETERS}
+    interpreters = {backend: measure.interpreter(backend) for backend in measure.BACKENDS}
     records = {}
     for backend, python in interpreters.items():
         print(f"\n{backend}", flush=True)

@@ -169,7 +169,9 @@ class QuantizedActivation(layers.Layer):
                 f"the range of {self.name!r} is unknown: train the model, or quantize it after "
                 "training with calibration images."
             )
-        self.frozen = float(self.minimum), float(self.maximum)
+        low, high = min(float(self.minimum), 0.0), max(float(self.maximum), 0.0)
+        # All were 0: any scale does, but that of an empty range is too small for a file.
+        self.frozen = (low, high) if low < high else (0.0, 2.0**self.bits - 1)
 
     def _observe(self, inputs, low, high, seen):
         new_low, new_high = ops.min(inputs), ops.max(inputs)

@@ -552,7 +552,8 @@ def parity(reference, candidate, images):
         images: An array (N, ...) of at least one image.
 
     Returns:
-        A dict of floats: ``max_difference``, ``mean_difference`` and ``agreement``, from 0 to 1.
+        A dict with the floats ``max_difference``, ``mean_difference`` and ``agreement``, which is
+        from 0 to 1.
 
     Raises:
         ValueError: If there are no images, the outputs differ in shape or are not finite, or one of
@@ -628,8 +629,8 @@ def latency(runs, *, repeats=50, warm_up=5, threads=1):
         threads: Of the files, an int of at least 1.
 
     Returns:
-        A dict of floats, in milliseconds: ``median``, and the quartiles ``q1`` and ``q3``; for a
-        dict of runs a dict of such dicts.
+        A dict with the floats ``median`` and the quartiles ``q1`` and ``q3``, in milliseconds; for
+        a dict of runs a dict of such dicts.
 
     Raises:
         ValueError: If a file is missing or of another kind, or an argument is out of range.

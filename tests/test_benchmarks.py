@@ -1,10 +1,12 @@
 """What the benchmarks make of their measurements."""
 
 import math
+import sys
 
+import numpy as np
 import pytest
 
-from benchmarks import training
+from benchmarks import _worker, compression, training
 
 
 def rates(*values):
@@ -97,3 +99,119 @@ def test_a_clock_notes_a_batch_of_each_epoch(at, calls):
     clock = training.Clock(math.sqrt, 3, at, lambda: clock.calls)
     assert [clock(4.0) for _ in range(7)] == [2.0] * 7
     assert clock.notes == calls
+
+
+# Compression
+
+
+def arm(accuracy, *, ms=(1.0, 2.0), size=1000, ece=2.0):
+    """What one version reached with each seed; every seed has the same times."""
+    fields = {"ece": ece, "bytes": size, "gzip": size - 100, "mib": 5.0, "ms": list(ms)}
+    return [{"accuracy": value, "parameters": 10, "sparsity": 0.0, **fields} for value in accuracy]
+
+
+@pytest.fixture
+def versions():
+    """Two seeds, two rounds; the second round met a busy machine."""
+    arms = {name: arm((96.0, 98.0)) for name in compression.CONTROLS}
+    arms["float"] = arm((96.0, 98.0), ms=(1.6, 3.2))
+    arms["float, trained on"] = arm((97.0, 98.0), ms=(1.6, 3.2))
+    arms["QAT int8"] = arm((97.0, 97.5), ms=(0.4, 0.8), size=255)
+    arms["half the filters"] = arm((95.0, 97.0), ms=(0.8, 1.7))
+    arms["student distilled"] = arm((97.5, 98.5))
+    arms["TF-MOT QAT int8"] = arm((97.5, 97.5))
+    steps = {
+        "tensorflow": {"float": [0.1, 0.2], "quantized": [0.11, 0.24]},
+        "jax": {"float": [0.2, 0.2], "quantized": [0.2, 0.2]},
+        "torch": {"float": [0.2, 0.4], "quantized": [0.3, 0.6]},
+        "tfmot": {"float": [0.1, 0.1], "quantized": [0.135, 0.135]},
+    }
+    record = {"seeds": [0, 1], "steps": steps, "arms": arms}
+    record["settings"] = dict(train=4, test=5, epochs=8, more=2, again=1, rounds=2, step_rounds=2)
+    record["versions"] = {"tensorflow": {"keras": "3"}, "LiteRT": {"ai-edge-litert": "2"}}
+    record["machine"] = {"date": "today", "processor": "P", "cores": 2, "system": "Linux"}
+    record["macs"] = {"teacher": compression.macs(64), "student": compression.macs(18)}
+    record["targets"] = compression.judge(record)
+    return record
+
+
+def test_a_drop_is_from_the_better_of_float_and_control(versions):
+    found = compression.drop(versions, "QAT int8")  # the control is at 97 and 98
+    assert found == pytest.approx({"mean": 0.25, "low": 0.0, "high": 0.5})
+    assert compression.drop(versions, "PTQ int8")["mean"] == 0  # never trained on
+    versions["arms"]["float, trained on"] = arm((90.0, 91.0))
+    assert compression.drop(versions, "QAT int8")["mean"] == pytest.approx(-0.25)
+
+
+def test_speeds_are_formed_within_a_round(versions):
+    assert compression.speed(versions, "QAT int8")["median"] == pytest.approx(4.0)
+    half = compression.speed(versions, "half the filters")
+    assert half["median"] == pytest.approx((2 + 3.2 / 1.7) / 2)
+    ratios = compression.step_ratios(versions["steps"])
+    assert ratios["tensorflow"]["median"] == pytest.approx(1.15)
+    assert ratios["torch"]["median"] == pytest.approx(1.5)
+
+
+def test_compression_is_judged(versions):
+    rows = {row["what"]: row for row in compression.targets(versions)}
+    met = {what: row["met"] for what, row in rows.items()}
+    assert met.pop("int8 file, share of the float file")
+    assert not met.pop("half the filters, times as fast as float")
+    assert not met.pop("a QAT step, share of a float step, PyTorch")
+    assert all(met.values()), met
+    assert rows["QAT int8, points above TF-MOT's"]["measured"] == pytest.approx(-0.25)
+    assert len(rows) == 13
+    versions["arms"]["QAT int8"] = arm((90.0, 90.5), ms=(1.0, 1.0), size=261)
+    missed = [row["what"] for row in compression.judge(versions) if not row["met"]]
+    assert [what for what in missed if "QAT int8" in what or what.startswith("int8")] == [
+        "int8 file, share of the float file",
+        "int8 file, times as fast as float",
+        "QAT int8, points below float",
+        "QAT int8, points above TF-MOT's",
+    ]
+
+
+def test_the_tables_of_compression(versions):
+    head, rule, *rows = compression.page_table(versions).splitlines()
+    assert {line.count("|") for line in (head, rule, *rows)} == {9}
+    assert len(rows) == len(compression.CONTROLS)
+    assert "| QAT int8 | 97.2 (97.0-97.5) | 2.0 | 0 | 0 | 5.0 | 0.60 | 4.00 |" in rows
+    *_, last = compression.step_table(versions).splitlines()
+    assert last == "| TF-MOT | 100 | 135 | 1.35 (1.35-1.35) |"
+    text = compression.report(versions)
+    assert compression.page_table(versions) in text and compression.step_table(versions) in text
+    assert "| half the filters, times as fast as float | 1.941 |" in text and "**no**" in text
+    assert "1/10.5" in text and "The peer is" in text
+
+
+def test_the_student_has_a_tenth_of_the_work():
+    assert compression.macs(64) == 22_743_552
+    assert 10 * compression.macs(compression.STUDENT) <= compression.macs(compression.WIDTH)
+
+
+def test_calibration_error_by_hand():
+    logits = np.log([[0.9, 0.1], [0.9, 0.1], [0.4, 0.6], [0.5, 0.5]])
+    # Two bins: 0.5, right; 0.9, 0.9 and 0.6, of which one is wrong.
+    error = compression.calibration_error(logits, np.array([0, 1, 1, 0]), bins=2)
+    assert error == pytest.approx((abs(1 - 0.5) + abs(2 - 2.4)) / 4)
+    sure = np.array([[1e3, 0.0]] * 4)
+    assert compression.calibration_error(sure, np.zeros(4, int)) == 0
+    assert compression.calibration_error(sure, np.ones(4, int)) == 1
+
+
+def test_files_have_names_of_their_own():
+    names = {compression.file_of("folder", name).name for name in compression.CONTROLS}
+    assert len(names) == len(compression.CONTROLS)
+    assert "80-pruned-QAT-int8.tflite" in names
+
+
+def test_a_worker_takes_turns_until_it_ends():
+    code = """if True:
+        from benchmarks import _worker
+        _worker.serve({"twice": lambda x: print("loud") or 2 * x})"""
+    worker = _worker.Worker("test", [sys.executable, "-c", code])
+    assert worker.ask("twice", x=4) == 8
+    assert worker.ask("twice", x="ab") == "abab"
+    with pytest.raises(RuntimeError, match="the process for test has ended"):
+        worker.ask("unknown")
+    worker.close()

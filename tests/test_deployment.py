@@ -223,6 +223,20 @@ def test_weights_of_fewer_bits_come_through(folder):
 
 
 @quick
+def test_an_activation_that_is_always_zero_can_be_written(folder):
+    model = network("plain")
+    first, norm = model.layers[:2]
+    norm.beta.assign(np.full(norm.beta.shape, -100.0))  # the ReLU behind it is always 0
+    ready = quantize_after_training(model, images())
+    path = to_litert(ready, folder / "dead.tflite")
+    y = run_litert(path, images())
+    assert np.ptp(outputs(ready, images()), axis=0).max() == 0  # the image does not matter
+    np.testing.assert_allclose(
+        y, outputs(ready, images()), atol=1.01 * ends(path)[2]["quantization"][0]
+    )
+
+
+@quick
 def test_softmax_has_the_scale_that_liteRT_demands(folder):
     model = network("plain")
     model = keras.Sequential([keras.Input(SHAPE), *model.layers, layers.Softmax()])
