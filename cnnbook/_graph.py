@@ -49,6 +49,7 @@ class Graph:
 
     def __init__(self, model, what):
         _require_graph(model, what)
+        _require_own_call(model, what)
         self.name, self.nodes, self._copies, self._made_by = model.name, [], {}, {}
         self.inputs = tree.map_structure(_new_input, _ends(model)[0])
         self.outputs = self._trace(model, self.inputs)
@@ -64,6 +65,7 @@ class Graph:
         def call(layer, *args, **kwargs):
             if isinstance(layer, keras.Model):
                 _require_graph(layer, f"the nested model {layer.name!r}")
+                _require_own_call(layer, f"the nested model {layer.name!r}")
                 return self._trace(layer, args[0])
             return self._node(layer, args, kwargs)
 
@@ -116,6 +118,15 @@ def _ends(model):
     if isinstance(model, keras.Sequential):
         return model.inputs[0], model.outputs[0]
     return model.input, model.output
+
+
+def _require_own_call(model, what):
+    """A subclass may do something else in `call` than its graph of layers says."""
+    if not type(model).call.__module__.startswith("keras."):
+        raise ValueError(
+            f"{what} needs a model that its layers describe; {model.name!r} is of class "
+            f"{type(model).__name__}, which has a call() of its own."
+        )
 
 
 def _new_input(tensor):

@@ -11,7 +11,7 @@ from cnnbook.normalization import fold_batch_norm
 from cnnbook.quantization import _limits, fake_quantize
 
 LINEAR = ("Conv2D", "DepthwiseConv2D", "SeparableConv2D", "Dense")
-RELUS = ("ReLU", "LeakyReLU", "PReLU")
+RELUS = ("ReLU", "Relu", "Relu6", "LeakyReLU", "PReLU")  # two of them from keras.ops
 # Their output holds values of their input (or means of them), so it needs no range of its own.
 TRANSPARENT = (
     "AveragePooling2D",
@@ -68,9 +68,13 @@ def _fake(x, low, high, bits, axis=None, symmetric=False):
 
 
 def _fake_kernel(kernel, bits):
-    """Each filter, on the last axis, with a symmetric range of its own."""
+    """Each filter, on the last axis, with a symmetric range of its own.
+
+    It is at least 2^-10 of the largest: what is smaller vanishes in the output's one range, and an
+    int32 bias, which has the scale of its filter, could not hold the numbers.
+    """
     limits = ops.max(ops.abs(kernel), axis=tuple(range(len(kernel.shape) - 1)))
-    limits = ops.stop_gradient(limits)
+    limits = ops.stop_gradient(ops.maximum(limits, 2.0**-10 * ops.max(limits)))
     return _fake(kernel, -limits, limits, bits, axis=-1, symmetric=True)
 
 
@@ -122,10 +126,13 @@ class QuantizedDense(_WithBits, layers.Dense):
     def call(self, inputs):
         if _exporting:
             # As a 1x1 convolution: the converter cannot turn a large quantized kernel over.
-            pixel = ops.expand_dims(ops.expand_dims(inputs, 1), 1)
+            added = tuple(range(1, 5 - len(inputs.shape)))
+            for axis in added:
+                inputs = ops.expand_dims(inputs, axis)
             kernel = ops.reshape(self.kernel, (1, 1, *self.kernel.shape))
-            outputs = ops.conv(pixel, _fake_kernel(kernel, self.bits), data_format="channels_last")
-            outputs = ops.squeeze(outputs, (1, 2))
+            kernel = _fake_kernel(kernel, self.bits)
+            outputs = ops.conv(inputs, kernel, data_format="channels_last")
+            outputs = ops.squeeze(outputs, added) if added else outputs
         else:
             outputs = ops.matmul(inputs, _fake_kernel(self.kernel, self.bits))
         outputs = outputs + self.bias if self.use_bias else outputs
@@ -204,6 +211,8 @@ def build(model, bits, skip):
 
 class _Builder:
     def __init__(self, graph, bits, skip):
+        if isinstance(skip, str):
+            raise ValueError(f"skip must be a list of names, got the string {skip!r}.")
         self.graph, self.skip, self.made = graph, set(skip), {}
         names = {node.name for node in graph.nodes}
         self.bits, self.own_bits = (8, dict(bits)) if isinstance(bits, dict) else (bits, {})
@@ -215,6 +224,15 @@ class _Builder:
         self.norm_of = self._foldable()
         self.norms = {id(norm) for norm in self.norm_of.values()}
         self._require_supported()
+        has_weights = {n.name for n in graph.nodes if n.kind in LINEAR and n.name not in self.skip}
+        has_weights |= {
+            node.name
+            for node in graph.nodes
+            if node.kind == "BatchNormalization" and id(node) not in self.norms
+        }
+        idle = sorted(set(self.own_bits) - has_weights)
+        if idle:
+            raise ValueError(f"bits names {idle}, which have no quantized weights of their own.")
 
     def _calls(self, node):
         return sum(other.layer is node.layer for other in self.graph.nodes)
@@ -246,6 +264,12 @@ class _Builder:
                 found.append(f"{node.name} ({node.kind})")
             elif node.kind == "BatchNormalization" and len(node.outputs.shape) != 4:
                 found.append(f"{node.name} (BatchNormalization that follows no layer to fold into)")
+            elif node.kind == "BatchNormalization" and node.layer.axis % 4 not in (1, 3):
+                found.append(f"{node.name} (BatchNormalization with axis={node.layer.axis})")
+            elif node.kind == "Dense" and len(node.outputs.shape) > 4:
+                found.append(f"{node.name} (Dense with inputs of more than 4 axes)")
+            elif node.kind == "ReLU" and not _has_integers(node.layer):
+                found.append(f"{node.name} (ReLU with a threshold or max_value other than 6)")
             elif _activation(node) not in ACTIVATIONS:
                 found.append(f"{node.name} (activation {_activation(node)})")
             elif _activation(node) in BOUNDED and not node.is_output:
@@ -273,6 +297,8 @@ class _Builder:
         if id(node) in self.norms:
             return args[0]  # it is folded into the layer before it
         skipped = node.name in self.skip
+        if node.kind == "Add" and not skipped and isinstance(args[0], (list, tuple)):
+            args = [self._added_in_pairs(node, args[0])]
         if skipped or node.kind not in (*LINEAR, "BatchNormalization"):
             outputs = node.layer(*args, **kwargs)
         else:
@@ -282,6 +308,14 @@ class _Builder:
             at = "" if self._calls(node) == 1 else f"_{self.graph.nodes.index(node)}"
             outputs = self._ranged(outputs, f"{node.name}_range{at}")
         return outputs
+
+    def _added_in_pairs(self, node, terms):
+        """The last two terms of a sum: each sum before it has a range of its own."""
+        first, *rest = terms
+        for i, term in enumerate(rest[:-1], start=1):
+            total = layers.Add(name=f"{node.name}_{i}")([first, term])
+            first = self._ranged(total, f"{node.name}_{i}_range")
+        return [first, rest[-1]]
 
     def _needs_range(self, node):
         if node.name in self.skip:
@@ -356,6 +390,8 @@ def _activation(node):
 
 def _fuses(node):
     """Whether a node is a ReLU that costs an integer layer nothing: its clip does it."""
+    if node.kind in ("Relu", "Relu6"):
+        return True
     if node.kind == "Activation":
         return _activation(node) in ("linear", "relu", "relu6")
     config = node.layer.get_config()
@@ -364,6 +400,11 @@ def _fuses(node):
         and not config["negative_slope"]
         and not config["threshold"]
     )
+
+
+def _has_integers(relu):
+    """Whether LiteRT has a ReLU of this kind."""
+    return not relu.threshold and relu.max_value in (None, 6.0)
 
 
 def _normalizes_channels(norm, node):
@@ -432,6 +473,11 @@ def _images_of(model, images):
     if len(model.inputs) != 1:
         raise ValueError(f"calibration needs a model with one input, this has {len(model.inputs)}.")
     images = np.asarray(ops.convert_to_numpy(images))
+    if images.dtype.kind != "f":
+        raise ValueError(
+            "calibration_images must be floats, as the model takes them in training, "
+            f"got {images.dtype}."
+        )
     expected = tuple(model.inputs[0].shape[1:])
     fits = images.ndim == len(expected) + 1 and all(
         size in (None, given) for size, given in zip(expected, images.shape[1:], strict=True)

@@ -37,6 +37,7 @@ __all__ = [
 
 QUANTIZERS = ("tensorflow", "ai-edge-quantizer")
 Q_MIN, Q_MAX = -128, 127
+MOST_OUTSIDE = 0.25  # of the values, beyond the range of the input
 
 
 def _needed(name):
@@ -51,11 +52,19 @@ def _needed(name):
 
 
 def _target(path, suffix):
+    if not isinstance(path, (str, os.PathLike)):
+        raise ValueError(f"path must be a string or a path, got {path!r}.")
     path = Path(path)
     if path.suffix != suffix:
         raise ValueError(f"path must end in {suffix!r}, got {str(path)!r}.")
-    if path.is_dir() or not path.parent.is_dir():
-        reason = "it is a folder" if path.is_dir() else f"there is no folder {str(path.parent)!r}"
+    reason = None
+    if not path.parent.is_dir():
+        reason = f"there is no folder {str(path.parent)!r}"
+    elif not os.access(path.parent, os.W_OK):
+        reason = f"the folder {str(path.parent)!r} is write-protected"
+    elif os.path.isdir(path):
+        reason = "it is a folder"
+    if reason:
         raise ValueError(f"path {str(path)!r} cannot be written: {reason}.")
     return path
 
@@ -91,12 +100,21 @@ def _require_model(model, what):
     shape = model.inputs[0].shape
     if None in shape[1:]:
         raise ValueError(f"{what} needs a model whose input has one size, got {tuple(shape)}.")
-    wide = [f"{layer.name} ({layer.bits})" for layer in _ranges(model) if layer.bits != 8]
-    if wide:
-        raise ValueError(
-            f"{what} writes activations of 8 bits, but the model has {', '.join(wide)}. "
-            "Weights alone may have fewer: bits={'name of a layer': 4}."
-        )
+    layers = model._flatten_layers(include_self=False)
+    for layer in layers:
+        if getattr(layer, "weights", None) and layer.compute_dtype != "float32":
+            raise ValueError(
+                f"{what} writes models that compute in float32, but {layer.name!r} computes in "
+                f"{layer.compute_dtype}: build the model anew in float32 and set its weights."
+            )
+    for kind, fits, message in (
+        (_quantized.QuantizedActivation, lambda bits: bits == 8, "activations of 8 bits"),
+        (_quantized._WithBits, lambda bits: bits <= 8, "weights of at most 8 bits"),
+    ):
+        named = [x for x in layers if isinstance(x, kind) and not fits(x.bits)]
+        if named:
+            found = ", ".join(f"{x.name} ({x.bits})" for x in named)
+            raise ValueError(f"{what} writes {message}, but the model has {found}.")
     for layer in _ranges(model):
         layer.freeze()
 
@@ -164,6 +182,7 @@ def _litert(model, images, batch_size, quantizer, integer_ends=True):
     """The bytes of a .tflite file."""
     import tensorflow as tf
 
+    images = None if images is None else _in_batches(images, batch_size)
     integer = bool(_ranges(model)) or (images is not None and quantizer == "tensorflow")
     options, operations = {}, tf.lite.OpsSet.TFLITE_BUILTINS
     if integer:
@@ -172,7 +191,7 @@ def _litert(model, images, batch_size, quantizer, integer_ends=True):
             options |= {"inference_input_type": tf.int8, "inference_output_type": tf.int8}
     if integer and images is not None:
         operations = tf.lite.OpsSet.TFLITE_BUILTINS_INT8
-        options["representative_dataset"] = lambda: ([image[None]] for image in images)
+        options["representative_dataset"] = lambda: ([batch] for batch in images)
     options["target_spec"] = {"supported_ops": [operations]}
     spec = keras.InputSpec(dtype="float32", shape=(batch_size, *model.inputs[0].shape[1:]))
     with tempfile.TemporaryDirectory() as folder, _quiet(), _quantized.exporting(model):
@@ -180,18 +199,32 @@ def _litert(model, images, batch_size, quantizer, integer_ends=True):
         try:
             model.export(path, format="litert", verbose=False, input_signature=[spec], **options)
         except Exception as error:  # the converter has no class of errors that is public
-            reason = str(error).strip().partition("\n")[0]
-            raise RuntimeError(f"TensorFlow could not convert {model.name!r}: {reason}") from error
+            raise RuntimeError(
+                f"TensorFlow could not convert {model.name!r}: {_reason(error)}"
+            ) from error
         if images is not None and quantizer == "ai-edge-quantizer":
             return _by_ai_edge_quantizer(path, images)
         return path.read_bytes()
+
+
+def _reason(error):
+    """The first line of a long message, and the first after it that speaks of an error."""
+    first, *rest = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
+    telling = [line for line in rest if "rror" in line or "must" in line]
+    return " ".join([first, *(telling or rest[-1:])[:1]])[:600]
+
+
+def _in_batches(images, size):
+    """Full batches, since the file takes no others; the first images fill up the last."""
+    order = np.arange(-(-len(images) // size) * size) % len(images)
+    return images[order.reshape(-1, size)]
 
 
 def _by_ai_edge_quantizer(path, images):
     quantizer, recipe = (_needed(f"ai_edge_quantizer.{name}") for name in ("quantizer", "recipe"))
     ((name, ends),) = _interpreter(path, 1).get_signature_list().items()
     job = quantizer.Quantizer(str(path), recipe.static_wi8_ai8())
-    batches = [{ends["inputs"][0]: image[None]} for image in images]
+    batches = [{ends["inputs"][0]: batch} for batch in images]
     return bytes(job.quantize(job.calibrate({name: batches})).quantized_model)
 
 
@@ -298,18 +331,9 @@ def to_litert(model, path, *, calibration_images=None, batch_size=1, quantizer="
             raise ValueError(
                 f"calibration_images are for float models, but {model.name!r} is quantized."
             )
-        images = _calibration(model, calibration_images)
+        images = _quantized._images_of(model, calibration_images)
     job = {"format": "litert", "batch_size": batch_size, "quantizer": quantizer}
     return _write(path, _convert(model, job, images))
-
-
-def _calibration(model, images):
-    dtype = np.asarray(keras.ops.convert_to_numpy(images)).dtype
-    if dtype.kind != "f":
-        raise ValueError(
-            f"calibration_images must be floats, as the model takes them in training, got {dtype}."
-        )
-    return _quantized._images_of(model, images)
 
 
 def to_onnx(model, path):
@@ -397,7 +421,12 @@ def _images_for(shape, images, where):
 
 def _require_range(images, low, high):
     """Images of a range that is not the file's: a pre-processing that was forgotten, or another."""
-    if not images.size or (images.min() >= 2 * low - high and images.max() <= 2 * high - low):
+    if not images.size:
+        return
+    step = (high - low) / (Q_MAX - Q_MIN)
+    outside = np.mean((images < low - step) | (images > high + step))
+    far = images.min() < 2 * low - high or images.max() > 2 * high - low
+    if not far and outside <= MOST_OUTSIDE:
         return
     raise ValueError(
         f"images reach from {images.min():.4g} to {images.max():.4g}, but the file's input covers "
@@ -426,8 +455,9 @@ def run_litert(path, images, *, threads=1):
 
     Raises:
         ValueError: If the file is missing or no LiteRT model, the images have another shape than
-            its input, are not finite, or lie beyond the range of an int8 input by more than the
-            range is wide.
+            its input, are not finite, or do not belong to the range of an int8 input: one value
+            lies beyond it by more than the range is wide, or a quarter of all by more than a step.
+            A range that is too narrow cannot be told from dark images.
         ImportError: If a package of the extra ``deploy`` is missing.
 
     References:

@@ -79,7 +79,7 @@ def by_the_equation(path, x):
 
 def single(kernel=2.0, bias=1.0):
     """y = 2 x + 1 for each pixel."""
-    layer = layers.Conv2D(1, 1, data_format="channels_last")
+    layer = layers.Conv2D(1, 1, data_format="channels_last", name="only")
     model = keras.Sequential([keras.Input((1, 2, 1)), layer])
     layer.set_weights([np.full((1, 1, 1, 1), kernel), np.full(1, bias)])
     return model
@@ -111,8 +111,7 @@ def int8_file(plain_files):
 
 def test_a_number_by_hand(folder):
     """x from -1 to 1.55: s_x = 0.01, z_x = -28. y from -1 to 4.1: s_y = 0.02, z_y = -78."""
-    x = np.array([-1.0, 1.55], "float32").reshape(1, 1, 2, 1)
-    path = to_litert(single(), folder / "hand.tflite", calibration_images=x)
+    path = to_litert(single(), folder / "hand.tflite", calibration_images=seen())
     _, first, last = ends(path)
     assert first["quantization"] == pytest.approx((0.01, -28))
     assert last["quantization"] == pytest.approx((0.02, -78))
@@ -220,6 +219,92 @@ def test_weights_of_fewer_bits_come_through(folder):
     assert parity(ready, path, x)["max_difference"] <= 3.01 * scale
     coarse = parity(quantize_after_training(model, x), path, x)["max_difference"]
     assert coarse > 10 * scale  # as far as eight bits are from these
+
+
+def with_prelu():
+    x = inputs = keras.Input(SHAPE)
+    x = layers.PReLU(shared_axes=[1, 2])(layers.Conv2D(4, 3, padding="same")(x))
+    y = layers.ReLU(negative_slope=0.2)(layers.Conv2D(4, 1)(x))
+    return keras.Model(inputs, layers.Dense(5)(layers.Flatten()(layers.PReLU()(y))))
+
+
+def channels_first():
+    first = {"data_format": "channels_first"}
+    x = inputs = keras.Input((3, 8, 8))
+    x = layers.Conv2D(4, 3, padding="same", **first)(x)
+    x = ops.relu6(layers.BatchNormalization(axis=1)(x))
+    x = layers.MaxPooling2D(2, **first)(layers.DepthwiseConv2D(3, padding="same", **first)(x))
+    return keras.Model(inputs, layers.Dense(5)(layers.GlobalAveragePooling2D(**first)(x)))
+
+
+def dense_on_images():
+    parts = [layers.Conv2D(4, 3), layers.Dense(6, activation="relu"), layers.Reshape((36, 6))]
+    parts += [layers.Dense(4), layers.Flatten(), layers.Dense(5)]
+    return keras.Sequential([keras.Input(SHAPE), *parts])
+
+
+def sum_of_three():
+    x = inputs = keras.Input(SHAPE)
+    terms = [layers.Conv2D(4, k, padding="same")(x) for k in (1, 3, 5)]
+    x = layers.Add()([*terms, terms[0]])
+    return keras.Model(inputs, layers.Dense(5)(layers.Flatten()(ops.relu(x))))
+
+
+def nearly_dead_filter():
+    """Its weights are so small and its bias so large that their ratio fills more than 32 bits."""
+    parts = [layers.Conv2D(4, 3), layers.ReLU(), layers.Conv2D(3, 3), layers.Flatten()]
+    model = keras.Sequential([keras.Input(SHAPE), *parts, layers.Dense(5)])
+    kernel, bias = model.layers[0].get_weights()
+    kernel[..., 0] *= 1e-8
+    bias[0] = 0.5
+    model.layers[0].set_weights([kernel, bias])
+    return model
+
+
+@quick
+@pytest.mark.parametrize(
+    "make", [with_prelu, channels_first, dense_on_images, sum_of_three, nearly_dead_filter]
+)
+def test_other_layers_come_through_as_integers(make, folder):
+    keras.utils.set_random_seed(0)
+    model = make()
+    x = np.random.default_rng(0).normal(size=(64, *model.input_shape[1:])).astype("float32")
+    ready = quantize_after_training(model, x)
+    path = to_litert(ready, folder / f"{make.__name__}.tflite")
+    assert types(path) == {"int8", "int32"}
+    step = ends(path)[2]["quantization"][0]
+    assert np.abs(run_litert(path, x) - outputs(ready, x)).max() <= 3.01 * step
+    far = np.abs(outputs(ready, x) - outputs(model, x)).mean()
+    assert far < 0.03 * np.ptp(outputs(model, x))
+
+
+@quick
+@pytest.mark.parametrize("quantizer", deployment.QUANTIZERS)
+def test_a_float_model_is_calibrated_for_any_batch(quantizer, folder):
+    model, x = network("plain"), images(10)
+    path = folder / "batch.tflite"
+    to_litert(model, path, calibration_images=x, batch_size=4, quantizer=quantizer)
+    assert types(path) == {"int8", "int32"}
+    assert np.abs(run_litert(path, x) - outputs(model, x)).mean() < 0.1 * np.ptp(outputs(model, x))
+
+
+@quick
+def test_a_loaded_model_and_one_trained_on_are_written_anew(folder):
+    x, y = images(64), np.arange(64) % 5
+    aware = quantize_aware(network("plain"))
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    aware.compile("adam", loss, jit_compile=True)
+    aware.fit(x, y, epochs=1, verbose=0)
+    aware.save(folder / "aware.keras")
+    loaded = keras.saving.load_model(folder / "aware.keras")
+    first, again = (to_litert(m, folder / f"{m is aware}.tflite") for m in (aware, loaded))
+    assert first.read_bytes() == again.read_bytes()
+    before = run_litert(first, x)
+    aware.fit(x, y, epochs=2, verbose=0)
+    after = to_litert(aware, first)
+    assert np.abs(run_litert(after, x) - before).max() > 0.01
+    step = ends(after)[2]["quantization"][0]
+    assert parity(aware, after, x)["max_difference"] <= 3.01 * step
 
 
 @quick
@@ -403,6 +488,15 @@ def any_size():
     return keras.Sequential([keras.Input((None, None, 3)), layers.Conv2D(2, 3)])
 
 
+def half_precision():
+    layer = layers.Conv2D(2, 3, dtype="mixed_float16")
+    return keras.Sequential([keras.Input(SHAPE), layer])
+
+
+def seen():
+    return np.array([-1.0, 1.55], "float32").reshape(1, 1, 2, 1)
+
+
 @pytest.mark.parametrize("write, suffix", [(to_litert, ".tflite"), (to_onnx, ".onnx")])
 @pytest.mark.parametrize(
     "make, message",
@@ -412,6 +506,11 @@ def any_size():
         (two_inputs, "has 2 and 1"),
         (any_size, r"one size, got \(None, None, None, 3\)"),
         (lambda: quantize_aware(network("plain")), "range of 'input_range' is unknown: train"),
+        (half_precision, "compute in float32, but 'conv2d.*' computes in float16"),
+        (
+            lambda: quantize_after_training(single(), seen(), bits={"only": 12}),
+            r"weights of at most 8 bits, but the model has only \(12\)",
+        ),
         (
             lambda: quantize_after_training(network("plain"), images(), bits=4),
             r"activations of 8 bits, but the model has input_range \(4\)",
@@ -450,6 +549,8 @@ def test_a_quantized_model_wants_no_calibration(tmp_path):
 @pytest.mark.parametrize("write, suffix", [(to_litert, ".tflite"), (to_onnx, ".onnx")])
 def test_errors_of_paths(write, suffix, tmp_path):
     model = single()
+    with pytest.raises(ValueError, match="path must be a string or a path, got None"):
+        write(model, None)
     with pytest.raises(ValueError, match=f"must end in '{suffix}', got .*file.txt"):
         write(model, tmp_path / "file.txt")
     with pytest.raises(ValueError, match="cannot be written: there is no folder '.*missing'"):
@@ -519,6 +620,12 @@ def test_errors_of_images(int8_file, plain_files):
             run_litert(path, np.full((1, *SHAPE), "a"))
     with pytest.raises(ValueError, match="images reach from .* to 255, but the file's input cov"):
         run_litert(int8_file, np.clip(128 + 64 * images(), 0, 255))
+    low, high = images().min(), images().max()
+    beyond = np.where(np.arange(8)[:, None] < 3, high + 0.2, 0.0) * np.ones((2, *SHAPE))
+    with pytest.raises(ValueError, match=f"images reach from 0 to .*input covers {low:.3g}.* to"):
+        run_litert(int8_file, beyond)  # three eighths of the values
+    beyond[:, 1:] = 0.0  # one eighth
+    assert run_litert(int8_file, beyond).shape == (2, 5)
 
 
 # Measures

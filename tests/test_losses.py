@@ -331,6 +331,8 @@ def test_mean_squared_error_by_hand():
 
 # Binary cross-entropy and focal loss
 
+GAMMAS, ALPHAS = st.sampled_from([0, 0.5, 1.0, 2.0, 5]), st.sampled_from([None, 0.25, 0.9])
+
 
 @given(questions(), st.sampled_from([0.0, 0.2]))
 @drawn
@@ -353,7 +355,7 @@ def test_binary_cross_entropy(parity, case, smoothing):
     np.testing.assert_allclose(got, (p - smoothed) / z.size, **CLOSE)
 
 
-@given(questions(), st.sampled_from([0, 0.5, 1.0, 2.0, 5]), st.sampled_from([None, 0.25, 0.9]))
+@given(questions(), GAMMAS, ALPHAS)
 @drawn
 def test_focal_loss(parity, case, gamma, alpha):
     y, z, p, reduction = case
@@ -367,6 +369,33 @@ def test_focal_loss(parity, case, gamma, alpha):
         loss = keras.losses.BinaryFocalCrossentropy(from_logits=from_logits, **in_keras)
         got = focal_loss(y, values, from_logits=from_logits, **options)
         parity(focal_loss, "keras.losses.BinaryFocalCrossentropy", got, loss(y, values))
+
+
+@given(questions(), GAMMAS, ALPHAS)
+@drawn
+def test_focal_loss_matches_keras_with_two_classes(case, gamma, alpha):
+    # no and yes as classes: their softmax is our sigmoid, their weights are 1 - alpha and alpha
+    y, z, p, reduction = case
+    weights = 1.0 if alpha is None else [1 - alpha, alpha]
+    in_keras = {"gamma": gamma, "alpha": weights, "reduction": IN_KERAS[reduction]}
+    rows = np.stack([1 - y, y], axis=-1)
+    for values, pairs, from_logits in ((p, (1 - p, p), False), (z, (0 * z, z), True)):
+        loss = keras.losses.CategoricalFocalCrossentropy(from_logits=from_logits, **in_keras)
+        options = {"gamma": gamma, "alpha": alpha, "reduction": reduction}
+        got = focal_loss(y, values, from_logits=from_logits, **options)
+        theirs = loss(rows, np.stack(pairs, axis=-1))
+        np.testing.assert_allclose(to_numpy(got), to_numpy(theirs), **CLOSE)
+
+
+@given(classifications(), GAMMAS, ALPHAS)
+@drawn
+def test_focal_loss_matches_keras_on_the_true_class(case, gamma, alpha):
+    # with more classes Keras counts the true one alone, all under one alpha; ours asks of each
+    _, rows, _, p, *_ = case
+    in_keras = {"gamma": gamma, "alpha": 1.0 if alpha is None else alpha, "reduction": None}
+    loss = keras.losses.CategoricalFocalCrossentropy(**in_keras)
+    each = to_numpy(focal_loss(rows, p, gamma=gamma, alpha=alpha, reduction="none"))
+    np.testing.assert_allclose(each[rows == 1], to_numpy(loss(rows, p)).ravel(), **CLOSE)
 
 
 @pytest.mark.parametrize("gamma", [0, 0.5, 2.0])

@@ -303,3 +303,62 @@ def test_all_unknown_layers_are_named():
     with pytest.raises(ValueError, match=r"a \(Conv2DTranspose\), b \(UnitNormalization\)"):
         quantize_aware(model)
     assert quantize_aware(model, skip=("a", "b")).count_params() == model.count_params()
+
+
+def test_an_own_call_is_refused():
+    """Its layers do not say what it computes."""
+
+    class Doubled(keras.Model):
+        def call(self, x):
+            return 2 * super().call(x)
+
+    inputs = keras.Input(SHAPE)
+    model = Doubled(inputs, layers.Conv2D(2, 3)(inputs), name="doubled")
+    with pytest.raises(ValueError, match=r"'doubled' is of class Doubled, which has a call\(\)"):
+        quantize_aware(model)
+    outer = keras.Model(inputs, model(inputs))
+    with pytest.raises(ValueError, match=r"nested model 'doubled'.*call\(\) of its own"):
+        quantize_aware(outer)
+
+
+@pytest.mark.parametrize(
+    "layer, message",
+    [
+        (layers.ReLU(max_value=1.0, name="low"), r"low \(ReLU with a threshold or max_value"),
+        (layers.ReLU(threshold=0.5, name="late"), r"late \(ReLU with a threshold or max_value"),
+        (layers.BatchNormalization(axis=2, name="rows"), r"rows \(BatchNormalization with axis=2"),
+    ],
+)
+def test_kinds_without_integers_are_named(layer, message):
+    model = keras.Sequential([keras.Input(SHAPE), layers.Conv2D(2, 3), layer])
+    with pytest.raises(ValueError, match=message):
+        quantize_aware(model)
+    quantize_aware(model, skip=[layer.name])
+
+
+def test_bits_and_skip_must_say_something():
+    model = keras.Sequential([keras.Input(SHAPE), layers.Conv2D(2, 3), layers.ReLU(name="r")])
+    with pytest.raises(ValueError, match=r"bits names \['r'\], which have no quantized weights"):
+        quantize_aware(model, bits={"r": 4})
+    with pytest.raises(ValueError, match="skip must be a list of names, got the string 'r'"):
+        quantize_aware(model, skip="r")
+
+
+def test_a_sum_of_three_has_a_range_for_each_addition():
+    inputs = keras.Input(SHAPE)
+    terms = [layers.Conv2D(2, 1)(inputs) for _ in range(3)]
+    model = keras.Model(inputs, layers.Add(name="sum")(terms))
+    names = [layer.name for layer in observers(quantize_aware(model))]
+    assert [name for name in names if name.startswith("sum")] == ["sum_1_range", "sum_range"]
+    x, ready = images(), quantize_after_training(model, images(), bits=16)
+    np.testing.assert_allclose(outputs(ready, x), outputs(model, x), atol=1e-3)
+
+
+def test_a_range_of_a_filter_is_at_least_a_share_of_the_largest():
+    from cnnbook._quantized import _fake_kernel
+
+    kernel = np.array([[1.0, 1e-6]], "float32")  # two filters of one weight
+    got = to_numpy(_fake_kernel(kernel, 8))
+    assert got[0, 0] == 1.0 and got[0, 1] == 0.0
+    kernel[0, 1] = 2.0**-10
+    np.testing.assert_allclose(_fake_kernel(kernel, 8), kernel, rtol=1e-6)

@@ -53,12 +53,13 @@ EXERCISES = {
         ],
     ),
     "quantization-2": Number(
-        lambda: 9.0,
+        lambda: 2.0,
         hint="Subtract the input's zero point, multiply the integers, then the factor.",
         mistakes=[
-            (14.0, "the zero point of the input was not subtracted."),
-            (5.0, "the zero point of the output was not added."),
-            (104.0, "multiply the sum by the factor 0.05 before adding the zero point."),
+            (5.0, "the zero point of the input was not subtracted."),
+            (8.0, "the zero point of the input was added; minus -30 is plus 30."),
+            (-4.0, "the zero point of the output was not added."),
+            (-154.0, "multiply the sum by the factor 0.025 before adding the zero point."),
         ],
     ),
     "quantization-3": Function(
