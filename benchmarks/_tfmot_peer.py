@@ -8,7 +8,6 @@ Everything else is TF-MOT's own default.
 
 import os
 import platform
-import time
 from pathlib import Path
 
 os.environ["TF_USE_LEGACY_KERAS"] = "1"
@@ -108,23 +107,7 @@ class Peer:
             loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
             model.compile(keras.optimizers.Adam(), loss)
             self.timed[kind] = model
-        rng = np.random.default_rng(0)
-        x = rng.normal(size=(batches * batch, 32, 32, 3)).astype("float32")
-        y, clock = rng.integers(0, 10, len(x)), Clock()
-        self.timed[kind].fit(x, y, batch_size=batch, verbose=0, callbacks=[clock])
-        return clock.seconds / (batches - 2)
-
-
-class Clock(keras.callbacks.Callback):
-    """Seconds of an epoch without its first two batches."""
-
-    def on_train_batch_end(self, batch, logs=None):
-        if batch == 1:
-            float(logs["loss"])  # waits for it
-            self.start = time.perf_counter()
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.seconds = time.perf_counter() - self.start
+        return _worker.step_seconds(keras, self.timed[kind], batches, batch)
 
 
 def _write(model, path, integer):

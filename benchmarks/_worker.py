@@ -4,9 +4,36 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import numpy as np
+
 ROOT = Path(__file__).parents[1]
+
+
+def step_seconds(keras, model, batches, batch):
+    """Seconds of a training step of `fit`, the first two of an epoch left out.
+
+    `keras` is the library whose model it is: Keras 3 or tf_keras.
+    """
+    started = []
+
+    class Clock(keras.callbacks.Callback):
+        def on_train_batch_end(self, index, logs=None):
+            if index == 1:
+                float(logs["loss"])  # waits for it
+                started.append(time.perf_counter())
+
+        def on_epoch_end(self, epoch, logs=None):
+            started.append(time.perf_counter())
+
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(batches * batch, 32, 32, 3)).astype("float32")
+    y = rng.integers(0, 10, len(x))
+    model.fit(x, y, batch_size=batch, verbose=0, callbacks=[Clock()])
+    first, last = started
+    return (last - first) / (batches - 2)
 
 
 def serve(turns):

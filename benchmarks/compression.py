@@ -200,23 +200,7 @@ class Versions:
             loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
             model.compile(keras.optimizers.Adam(), loss)
             self.timed[kind] = model
-        rng = np.random.default_rng(0)
-        x = rng.normal(size=(batches * BATCH, 32, 32, 3)).astype("float32")
-        y, clock = rng.integers(0, 10, len(x)), Clock()
-        self.timed[kind].fit(x, y, batch_size=BATCH, verbose=0, callbacks=[clock])
-        return clock.seconds / (batches - 2)
-
-
-class Clock(keras.callbacks.Callback):
-    """Seconds of an epoch without its first two batches."""
-
-    def on_train_batch_end(self, batch, logs=None):
-        if batch == 1:
-            float(logs["loss"])  # waits for it
-            self.start = time.perf_counter()
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.seconds = time.perf_counter() - self.start
+        return _worker.step_seconds(keras, self.timed[kind], batches, BATCH)
 
 
 def share(epochs, part):

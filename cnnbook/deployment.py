@@ -301,10 +301,11 @@ def to_litert(model, path, *, calibration_images=None, batch_size=1, quantizer="
         The path, a ``pathlib.Path``.
 
     Raises:
-        ValueError: If the model is of another kind, a range of it is unknown, or its activations
-            have other than 8 bits; if there are no calibration images, they have another shape than
-            the model's input, are not floats or not finite, or come with a quantized model; if the
-            path cannot be written; or an argument is out of range.
+        ValueError: If the model is of another kind, computes in another type than float32, has a
+            range that is unknown, activations of other than 8 bits or weights of more; if there
+            are no calibration images, they have another shape than the model's input, are not
+            floats or not finite, or come with a quantized model; if the path cannot be written; or
+            an argument is out of range.
         ImportError: If TensorFlow or a package of the extra ``deploy`` is missing.
         RuntimeError: If TensorFlow cannot convert the model.
 
@@ -360,8 +361,7 @@ def to_onnx(model, path):
         The path, a ``pathlib.Path``.
 
     Raises:
-        ValueError: If the model is of another kind, a range of it is unknown, its activations have
-            other than 8 bits, or the path cannot be written.
+        ValueError: As :func:`to_litert`, for the model and the path.
         ImportError: If TensorFlow or a package of the extra ``deploy`` is missing.
         RuntimeError: If TensorFlow cannot convert the model.
 
@@ -493,12 +493,16 @@ def run_litert(path, images, *, threads=1):
 
 def _ends(interpreter, path):
     inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
+    _require_one_each(path, inputs, outputs)
+    return inputs[0], outputs[0]
+
+
+def _require_one_each(path, inputs, outputs):
     if len(inputs) != 1 or len(outputs) != 1:
         raise ValueError(
             f"{str(path)!r} must have one input and one output, "
             f"has {len(inputs)} and {len(outputs)}."
         )
-    return inputs[0], outputs[0]
 
 
 def _to_integers(images, end):
@@ -508,15 +512,19 @@ def _to_integers(images, end):
 
 
 def _session(path, threads):
+    """A session of ONNX Runtime, and what its one input looks like."""
     threads = arguments.positive_int("threads", threads)
     runtime = _needed("onnxruntime")
     options = runtime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = threads, 3
     path = _existing(path, ".onnx")
     try:
-        return runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its own classes, one for each kind of damage
         raise ValueError(f"{str(path)!r} is not an ONNX model that can run: {error}") from error
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    _require_one_each(path, inputs, outputs)
+    return session, inputs[0]
 
 
 def run_onnx(path, images, *, threads=1):
@@ -539,8 +547,8 @@ def run_onnx(path, images, *, threads=1):
         A NumPy float32 array of shape (N, ...), one row for each image.
 
     Raises:
-        ValueError: If the file is missing or no ONNX model, or the images have another shape than
-            its input or are not finite.
+        ValueError: If the file is missing or no ONNX model, has other than one input and one
+            output, or the images have another shape than its input or are not finite.
         ImportError: If a package of the extra ``deploy`` is missing.
 
     References:
@@ -553,10 +561,9 @@ def run_onnx(path, images, *, threads=1):
         ...     run_onnx(path, [[[[1.0], [2.0]], [[3.0], [4.0]]]]).tolist()
         [[1.0, 2.0, 3.0, 4.0]]
     """
-    session = _session(path, threads)
-    ((end,), outputs) = session.get_inputs(), session.get_outputs()
+    session, end = _session(path, threads)
     images = _images_for(end.shape, images, Path(path).name)
-    return session.run([outputs[0].name], {end.name: images})[0]
+    return session.run(None, {end.name: images})[0]
 
 
 # What a file is worth: agreement, time, memory
@@ -705,8 +712,7 @@ def _call(run, threads):
         first, _ = _ends(interpreter, run)
         interpreter.set_tensor(first["index"], np.zeros(first["shape"], first["dtype"]))
         return interpreter.invoke
-    session = _session(run, threads)
-    (end,) = session.get_inputs()
+    session, end = _session(run, threads)
     shape = [size if isinstance(size, int) else 1 for size in end.shape]
     feed = {end.name: np.zeros(shape, "float32")}
     return lambda: session.run(None, feed)

@@ -472,7 +472,8 @@ def quantize_aware(model, *, bits=8, skip=()):
         W'_{\cdot,k} = \frac{\gamma_k}{\sqrt{\sigma_k^2 + \epsilon}}\, W_{\cdot,k}
 
     A hat is :func:`fake_quantize`: weights with a symmetric range of their own for each filter
-    :math:`k`, layer inputs :math:`x` and outputs with one range for the whole tensor, which follows
+    :math:`k`, at least 1/1024 of the largest, so that the int32 bias of a nearly dead filter
+    fits; layer inputs :math:`x` and outputs with one range for the whole tensor, which follows
     what comes by in training. Batch normalization is folded into the layer before it
     (:func:`~cnnbook.normalization.fold_batch_norm`, moving averages), so the copy has none:
     what is trained is what will be computed. A normalization that stands elsewhere becomes a 1x1
