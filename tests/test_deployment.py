@@ -280,9 +280,13 @@ def test_other_layers_come_through_as_integers(make, folder):
 @pytest.mark.parametrize("quantizer", deployment.QUANTIZERS)
 def test_a_float_model_is_calibrated_for_any_batch(quantizer, folder):
     model, x = network("plain"), images(10)
+    x[9, 0, 0, 0] = 6.0  # in the last batch, which is not full
     path = folder / "batch.tflite"
     to_litert(model, path, calibration_images=x, batch_size=4, quantizer=quantizer)
     assert types(path) == {"int8", "int32"}
+    scale, zero = ends(path)[1]["quantization"]
+    if quantizer == "tensorflow":
+        assert scale * (127 - zero) == pytest.approx(6.0, abs=scale)
     assert np.abs(run_litert(path, x) - outputs(model, x)).mean() < 0.1 * np.ptp(outputs(model, x))
 
 
@@ -636,6 +640,11 @@ def test_errors_of_images(int8_file, plain_files):
         run_litert(int8_file, beyond)  # three eighths of the values
     beyond[:, 1:] = 0.0  # one eighth
     assert run_litert(int8_file, beyond).shape == (2, 5)
+    beyond[0, 0, 0, 0] = (
+        2 * high - low + 0.1
+    )  # a single one, but further away than the range is wide
+    with pytest.raises(ValueError, match="images reach from 0 to"):
+        run_litert(int8_file, beyond)
 
 
 # Measures
