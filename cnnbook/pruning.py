@@ -191,14 +191,14 @@ def polynomial_sparsity(step, *, begin, end, final, initial=0.0, power=3):
 
     .. math::
 
-        s_t = \begin{cases} 0 & \text{if } t < t_0 \\
-        s_1 + (s_0 - s_1) \Bigl( 1 - \dfrac{t - t_0}{t_1 - t_0} \Bigr)^{p}
-        & \text{if } t_0 \le t < t_1 \\
-        s_1 & \text{if } t \ge t_1 \end{cases}
+        s_t = \begin{cases} 0 & \text{if } t < t_b \\
+        s_e + (s_b - s_e) \Bigl( 1 - \dfrac{t - t_b}{t_e - t_b} \Bigr)^{p}
+        & \text{if } t_b \le t < t_e \\
+        s_e & \text{if } t \ge t_e \end{cases}
 
-    :math:`t` counts the steps of training that are done, :math:`t_0` and
-    :math:`t_1` are those at which pruning begins and ends, :math:`s_0` and
-    :math:`s_1` the sparsities there, and :math:`p` is the power: 1 gives a
+    :math:`t` counts the steps of training that are done, :math:`t_b` and
+    :math:`t_e` are those at which pruning begins and ends, :math:`s_b` and
+    :math:`s_e` the sparsities there, and :math:`p` is the power: 1 gives a
     line, 3 prunes most where many weights are left.
 
     Args:

@@ -226,10 +226,10 @@ def fake_quantize(x, minimum, maximum, *, bits=8, axis=None, symmetric=False):
 
     .. math::
 
-        q &= \text{round}(x / s) + z \\
-        \hat{x} &= s \left( \text{clip}(q,\, q_{min},\, q_{max}) - z \right), \qquad
+        v &= \text{round}(x / s) + z \\
+        \hat{x} &= s \left( \text{clip}(v,\, q_{min},\, q_{max}) - z \right), \qquad
         \frac{\partial \hat{x}}{\partial x} :=
-        \mathbb{I}\left(q_{min} \le q \le q_{max}\right)
+        \mathbb{I}\left(q_{min} \le v \le q_{max}\right)
 
     Scale :math:`s` and zero point :math:`z` come from the range by
     :func:`quantization_parameters`. The true derivative of the steps is 0 almost everywhere,
