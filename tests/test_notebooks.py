@@ -111,6 +111,10 @@ def test_there_are_chapters():
 QUOTED = {
     "convolution": ("01", set()),
     "training": ("12", {"training with augmentation, to PyTorch"}),
+    "compression": (
+        "17",
+        {"int8 file, times as fast as float", "80% pruned, points below float"},
+    ),
 }
 
 
