@@ -440,7 +440,7 @@ def _noise(record, name, peer):
 def page_table(record):
     """The table of the chapter: every version, mean over the seeds, range in brackets."""
     seeds = len(record["seeds"])
-    heads = ["version", "accuracy, %", "calibration error, %", "file, KB"]
+    heads = ["version", "accuracy, %", "calibration error, %", "file, kB"]
     heads += ["peak memory, MiB", "latency, ms", "times as fast"]
     lines = ["| " + " | ".join(heads) + " |", "| --- " + "| ---: " * (len(heads) - 1) + "|"]
     for name in record["arms"]:
@@ -514,7 +514,7 @@ def report(record):
         "control that was trained as long; the targets are judged by the second.",
         "",
         "| version | accuracy of each seed, % | points below float | points below the better "
-        "| parameters | zeros in kernels | gzip, KB |",
+        "| parameters | zeros in kernels | gzip, kB |",
         "| --- " * 7 + "|",
     ]
     for name in record["arms"]:
