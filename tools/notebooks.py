@@ -255,7 +255,8 @@ def run(notebook, folder, name):
         raise NotebookError(f"{name}: cell {index} fails.\n{plain(str(error))}") from None
     except (CellTimeoutError, DeadKernelError, RuntimeError) as error:
         raise NotebookError(f"{name}: cell {index}: {error}") from None
-    return seconds, json.loads(probe.outputs[-1].text)
+    printed = [output.text for output in probe.outputs if output.get("name") == "stdout"]
+    return seconds, json.loads("".join(printed))
 
 
 def plain(text):
