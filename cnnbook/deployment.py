@@ -4,6 +4,7 @@ Chapter: ``notebooks/17_deployment.ipynb``.
 """
 
 import contextlib
+import functools
 import importlib
 import importlib.util
 import io
@@ -192,19 +193,30 @@ def _litert(model, images, batch_size, quantizer, integer_ends=True):
     if integer and images is not None:
         operations = tf.lite.OpsSet.TFLITE_BUILTINS_INT8
         options["representative_dataset"] = lambda: ([batch] for batch in images)
-    options["target_spec"] = {"supported_ops": [operations]}
     spec = keras.InputSpec(dtype="float32", shape=(batch_size, *model.inputs[0].shape[1:]))
     with tempfile.TemporaryDirectory() as folder, _quiet(), _quantized.exporting(model):
-        path = Path(folder, "model.tflite")
+        # Not model.export(format="litert"), which before Keras 3.15 does not heed the batch.
+        archive = keras.export.ExportArchive()
+        archive.track(model)
+        call = functools.partial(model, training=False)
         try:
-            model.export(path, format="litert", verbose=False, input_signature=[spec], **options)
+            archive.add_endpoint("serve", call, input_signature=[spec])
+            archive.write_out(folder, verbose=False)
+            converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+            converter.target_spec.supported_ops = [operations]
+            converter.experimental_enable_resource_variables = True
+            for name, value in options.items():
+                setattr(converter, name, value)
+            content = converter.convert()
         except Exception as error:  # the converter has no class of errors that is public
             raise RuntimeError(
                 f"TensorFlow could not convert {model.name!r}: {_reason(error)}"
             ) from error
         if images is not None and quantizer == "ai-edge-quantizer":
+            path = Path(folder, "model.tflite")
+            path.write_bytes(content)
             return _by_ai_edge_quantizer(path, images)
-        return path.read_bytes()
+        return content
 
 
 def _reason(error):

@@ -264,6 +264,9 @@ def nearly_dead_filter():
     "make", [with_prelu, channels_first, dense_on_images, sum_of_three, nearly_dead_filter]
 )
 def test_other_layers_come_through_as_integers(make, folder):
+    older = tuple(map(int, keras.__version__.split(".")[:2])) < (3, 15)
+    if older and make is channels_first:
+        pytest.skip("no integer file holds a depthwise kernel as older versions of Keras lay it")
     keras.utils.set_random_seed(0)
     model = make()
     x = np.random.default_rng(0).normal(size=(64, *model.input_shape[1:])).astype("float32")

@@ -835,7 +835,8 @@ def test_sparsity_errors(make, message):
 # MagnitudePruning
 
 
-def make_small():
+def make_small(seed=0):
+    keras.utils.set_random_seed(seed)
     parts = [
         keras.Input((6, 6, 4)),
         layers.Conv2D(8, 3, name="conv"),
@@ -855,8 +856,7 @@ _compiled = {}
 def small(number=0):
     """A compiled model, always the same of a number, and as new: compiling takes long."""
     if number not in _compiled:
-        keras.utils.set_random_seed(number)
-        model = make_small()
+        model = make_small(number)
         model.compile(momentum(), "mse")
         model.optimizer.build(model.trainable_variables)
         variables = [*model.variables, *model.optimizer.variables]

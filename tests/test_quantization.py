@@ -472,7 +472,7 @@ def litert_file(layer, path, x):
     model = keras.Sequential([keras.Input(batch_shape=(1, *x.shape[1:])), layer])
     model.layers[-1].bias.assign(np.random.default_rng(0).normal(size=layer.bias.shape))
     model.export(
-        path,
+        str(path),
         format="litert",
         verbose=False,
         optimizations=[tf.lite.Optimize.DEFAULT],

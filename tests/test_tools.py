@@ -387,6 +387,10 @@ def test_installing_the_wheel_may_only_add_the_package():
     ):
         with pytest.raises(colab_check.CheckError, match="changes packages"):
             colab_check.assert_only_cnnbook_was_added(before, after)
+    extra = before | {"cnnbook==0.1.0", "onnx==1"}
+    colab_check.assert_nothing_was_changed(before, extra)
+    with pytest.raises(colab_check.CheckError, match="changes packages"):
+        colab_check.assert_nothing_was_changed(before, extra - {"keras==3.13.2"})
 
 
 def test_a_module_run_as_a_command_knows_its_own_errors(root, book):

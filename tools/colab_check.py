@@ -3,8 +3,8 @@
     python -m tools.colab_check [NAME]     NAME: a chapter's number or name, 01 by default
 
 Makes .venv-colab from tools/colab-requirements.txt, builds the wheel, and fails unless
-installing it changes no installed package, the unit tests pass on the installed wheel, and
-Colab's copy of the chapter runs from top to bottom.
+installing it (and then its extra [deploy]) changes no installed package, the unit tests pass on
+the installed wheel, and Colab's copy of the chapter runs from top to bottom.
 """
 
 import os
@@ -69,14 +69,21 @@ def installed():
     return set(listed.split())
 
 
-def assert_only_cnnbook_was_added(before, after):
+def assert_nothing_was_changed(before, after):
     added, removed = sorted(after - before), sorted(before - after)
-    if removed or [p.partition("==")[0] for p in added] != ["cnnbook"]:
+    if removed:
         raise CheckError(f"installing the wheel changes packages: {removed} became {added}.")
 
 
+def assert_only_cnnbook_was_added(before, after):
+    assert_nothing_was_changed(before, after)
+    added = sorted(after - before)
+    if [p.partition("==")[0] for p in added] != ["cnnbook"]:
+        raise CheckError(f"installing the wheel changes packages: it adds {added}.")
+
+
 def install_wheel():
-    """Builds the wheel and installs it; fails if another package changes by that."""
+    """Builds the wheel, installs it, and then what [deploy] adds; no other package may change."""
     wheels = SCRATCH / "wheel"
     shutil.rmtree(wheels, ignore_errors=True)
     run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", wheels)
@@ -86,7 +93,9 @@ def install_wheel():
     run(PYTHON, "-m", "pip", "install", "--quiet", wheel)
     after = installed()
     assert_only_cnnbook_was_added(before, after)
-    print(f"Installed {wheel.name}: {len(before)} packages unchanged.")
+    run(PYTHON, "-m", "pip", "install", "--quiet", f"{wheel}[deploy]")
+    assert_nothing_was_changed(after, installed())
+    print(f"Installed {wheel.name} and [deploy]: {len(before)} packages unchanged.")
 
 
 def run_tests():
