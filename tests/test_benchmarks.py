@@ -1,7 +1,9 @@
 """What the benchmarks make of their measurements."""
 
+import json
 import math
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -182,6 +184,13 @@ def test_the_tables_of_compression(versions):
     assert compression.page_table(versions) in text and compression.step_table(versions) in text
     assert "| half the filters, times as fast as float | 1.941 |" in text and "**no**" in text
     assert "1/10.5" in text and "The peer is" in text
+
+
+def test_the_stored_record_of_compression_is_judged_and_reported_as_here():
+    results = Path(compression.__file__).parent / "results"
+    record = json.loads((results / "compression.json").read_text("utf-8"))
+    assert compression.judge(record) == record["targets"]
+    assert (results / "compression.md").read_text("utf-8") == compression.report(record)
 
 
 def test_the_student_has_a_tenth_of_the_work():
