@@ -10,7 +10,7 @@ from cnnbook import _arguments as arguments
 
 __all__ = ["conv2d", "conv2d_gradients", "conv2d_transpose", "conv_output_size"]
 
-BAND_ELEMENTS = 16_000_000  # of the patch matrix, the most that is alive at one time
+BAND_ELEMENTS = 4_000_000  # of the patch matrix, the most that is alive at one time
 
 
 def _geometry(x, kernel, strides, padding, dilation_rate, groups):
@@ -86,11 +86,24 @@ def _views(x, kernel, strides, dilations, counts):
         yield arguments.shifted_view(x, (m * dilations[0], n * dilations[1]), counts, strides)
 
 
+def _windows_joined(x, axis, size, step, count, stride):
+    """The `size` entries of each window along an axis, side by side in the channels."""
+    views = []
+    for start in range(0, size * step, step):
+        along = slice(start, start + stride * (count - 1) + 1, stride)
+        views.append(x[:, along] if axis == 1 else x[:, :, along])
+    return ops.concatenate(views, axis=-1) if size > 1 else views[0]
+
+
 def _patch_matrix(x, kernel, strides, dilations, counts):
-    """im2col: one row per output pixel, (P, kh * kw * C)."""
-    views = list(_views(x, kernel, strides, dilations, counts))
-    patches = ops.concatenate(views, axis=-1) if len(views) > 1 else views[0]
-    return ops.reshape(patches, (-1, len(views) * x.shape[-1]))
+    """im2col: one row per output pixel, (P, kh * kw * C).
+
+    Pixels are joined to pieces of rows and these to patches: longer pieces are quicker to copy.
+    """
+    kh, kw = kernel.shape[:2]
+    pieces = _windows_joined(x, 2, kw, dilations[1], counts[1], strides[1])
+    patches = _windows_joined(pieces, 1, kh, dilations[0], counts[0], strides[0])
+    return ops.reshape(patches, (-1, kh * kw * x.shape[-1]))
 
 
 def _patch_bands(x, kernel, strides, dilations, counts):
@@ -130,6 +143,14 @@ def _matrix(kernel, groups):
     return _stacked(_split(rows, groups), groups)
 
 
+def _product(patches, matrix):
+    """patches @ matrix; the few filters of a group are quicker as rows than as columns."""
+    if len(matrix.shape) == 2:
+        return ops.matmul(patches, matrix)
+    rows = ops.matmul(ops.swapaxes(matrix, -1, -2), ops.swapaxes(patches, -1, -2))
+    return ops.swapaxes(rows, -1, -2)
+
+
 def _is_depthwise(kernel, groups):
     """One input channel per filter: no sum over channels, so no matrix product."""
     return groups > 1 and kernel.shape[2] == 1
@@ -149,19 +170,29 @@ def _narrow(product, c):
     return ops.sum(ops.reshape(product, (-1, *product.shape[1:-1], c, multiplier)), axis=-1)
 
 
+def _correlate_each_channel(x, kernel, strides, dilations, counts):
+    """`_correlate` of a depthwise kernel, entry by entry."""
+    c_out = kernel.shape[-1]
+    views = _views(x, kernel, strides, dilations, counts)
+    taps = zip(views, ops.unstack(ops.reshape(kernel, (-1, c_out))), strict=True)
+    products = (_widen(view, c_out) * weights for view, weights in taps)
+    y = next(products)
+    for product in products:
+        y += product  # in place where the backend can: no new memory for each entry
+    return y
+
+
 def _correlate(x, kernel, strides, dilations, groups, counts):
     """The sum of products at every position: channels last, padding already done."""
     c_out = kernel.shape[-1]
     if _is_depthwise(kernel, groups):
-        views = _views(x, kernel, strides, dilations, counts)
-        taps = zip(views, ops.unstack(ops.reshape(kernel, (-1, c_out))), strict=True)
-        return sum(_widen(view, c_out) * weights for view, weights in taps)
+        return _correlate_each_channel(x, kernel, strides, dilations, counts)
     x, matrix = _split(x, groups), _matrix(kernel, groups)
     bands, height, rows = _patch_bands(x, kernel, strides, dilations, counts)
 
     def product(x):
         patches = _patch_matrix(x, kernel, strides, dilations, (height, counts[1]))
-        y = ops.matmul(_stacked(patches, groups), matrix)
+        y = _product(_stacked(patches, groups), matrix)
         return ops.reshape(y, (-1, height, counts[1], c_out // groups))
 
     y = _each_band(product, _below_each_other, bands, rows)
