@@ -6,7 +6,7 @@ Chapter: ``notebooks/01_convolution.ipynb``.
 import numpy as np
 from keras import ops
 
-from cnnbook import _arguments as arguments
+from cnnbook._shared import arguments, windows
 
 __all__ = ["conv2d", "conv2d_gradients", "conv2d_transpose", "conv_output_size"]
 
@@ -29,9 +29,9 @@ def _geometry(x, kernel, strides, padding, dilation_rate, groups):
     if c_out % groups:
         raise ValueError(f"groups={groups} does not divide the {c_out} filters of kernel.")
     sizes = x.shape[1:3]
-    paddings = arguments.pad_amounts(padding, sizes, (kh, kw), strides, dilations)
+    paddings = windows.pad_amounts(padding, sizes, (kh, kw), strides, dilations)
     padded = [n + before + after for n, (before, after) in zip(sizes, paddings, strict=True)]
-    counts = arguments.window_counts(padded, (kh, kw), strides, dilations)
+    counts = windows.window_counts(padded, (kh, kw), strides, dilations)
     return strides, dilations, paddings, counts
 
 
@@ -83,7 +83,7 @@ def _sum_of_bands(x):
 def _views(x, kernel, strides, dilations, counts):
     """The pixels under each kernel position in turn."""
     for m, n in np.ndindex(*kernel.shape[:2]):
-        yield arguments.shifted_view(x, (m * dilations[0], n * dilations[1]), counts, strides)
+        yield windows.shifted_view(x, (m * dilations[0], n * dilations[1]), counts, strides)
 
 
 def _windows_joined(x, axis, size, step, count, stride):
@@ -251,7 +251,7 @@ def _input_gradient(dy, kernel, sizes, strides, dilations, groups):
         for (m, n), piece in zip(taps, _sent(dy, kernel, groups), strict=True):
             (down, a), (right, b) = divmod(m, strides[0]), divmod(n, strides[1])
             offset = (reach[0] - down, reach[1] - right)
-            piece = arguments.shifted_view(piece, offset, (height, counts[1]), (1, 1))
+            piece = windows.shifted_view(piece, offset, (height, counts[1]), (1, 1))
             phases[a, b] = phases[a, b] + piece if (a, b) in phases else piece
         return _interleave(phases, strides)
 
@@ -506,7 +506,7 @@ def conv2d_transpose(x, kernel, bias=None, *, strides=1, padding="valid", data_f
         totals = [n - t for n, t in zip(sizes, targets, strict=True)]
         cuts = tuple((t // 2, t - t // 2) for t in totals)
     else:
-        cuts = arguments.pad_amounts(padding, sizes, (kh, kw), strides)
+        cuts = windows.pad_amounts(padding, sizes, (kh, kw), strides)
     if min(n - before - after for n, (before, after) in zip(sizes, cuts, strict=True)) < 1:
         raise ValueError(f"padding={padding!r} cuts the whole {sizes[0]}x{sizes[1]} output away.")
     y = _crop(_input_gradient(x, kernel, sizes, strides, (1, 1), 1), cuts)
@@ -556,10 +556,10 @@ def conv_output_size(size, kernel_size, *, stride=1, padding="valid", dilation_r
     dilation = arguments.positive_int("dilation_rate", dilation_rate)
     if isinstance(padding, (tuple, list)):
         padding = (padding,)
-    ((before, after),) = arguments.pad_amounts(
+    ((before, after),) = windows.pad_amounts(
         padding, (size,), (kernel_size,), (stride,), (dilation,)
     )
-    (count,) = arguments.window_counts(
+    (count,) = windows.window_counts(
         (size + before + after,), (kernel_size,), (stride,), (dilation,)
     )
     return count
