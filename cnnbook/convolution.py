@@ -353,7 +353,7 @@ def conv2d(
         [[-1.0, -1.0], [-1.0, -1.0]]
     """
     channels_first = arguments.is_channels_first(data_format)
-    x, kernel, bias = arguments.as_float(x, kernel, bias)
+    x, kernel, bias = arguments.as_float(x=x, kernel=kernel, bias=bias, optional=("bias",))
     arguments.require_rank("x", x, 4)
     x = arguments.to_channels_last(x, channels_first)
     strides, dilations, paddings, counts = _geometry(
@@ -423,7 +423,7 @@ def conv2d_gradients(
         ([1.0, 0.0, -1.0], 3.0, 2.0)
     """
     channels_first = arguments.is_channels_first(data_format)
-    x, kernel, dy = arguments.as_float(x, kernel, output_gradient)
+    x, kernel, dy = arguments.as_float(x=x, kernel=kernel, output_gradient=output_gradient)
     arguments.require_rank("x", x, 4)
     arguments.require_rank("output_gradient", dy, 4)
     x = arguments.to_channels_last(x, channels_first)
@@ -490,7 +490,7 @@ def conv2d_transpose(x, kernel, bias=None, *, strides=1, padding="valid", data_f
         [1.0, 12.0, 23.0, 30.0]
     """
     channels_first = arguments.is_channels_first(data_format)
-    x, kernel, bias = arguments.as_float(x, kernel, bias)
+    x, kernel, bias = arguments.as_float(x=x, kernel=kernel, bias=bias, optional=("bias",))
     arguments.require_rank("x", x, 4)
     arguments.require_rank("kernel", kernel, 4)
     x = arguments.to_channels_last(x, channels_first)

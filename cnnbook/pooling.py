@@ -70,9 +70,7 @@ def _winners(x, window, strides, paddings, counts):
 
 def _divisors(x, window, strides, paddings, counts, count_include_pad):
     """By what each sum is divided, shape (H_out, W_out, 1)."""
-    if not isinstance(count_include_pad, bool):
-        raise ValueError(f"count_include_pad must be True or False, got {count_include_pad!r}.")
-    if count_include_pad:
+    if arguments.flag("count_include_pad", count_include_pad):
         divisors = np.full((*counts, 1), window[0] * window[1])
     else:
         rows, columns = _real_pixels(x.shape[1:3], window, strides, paddings, counts)
@@ -105,7 +103,7 @@ def _scatter(parts, x, window, strides, paddings):
 def _images(data_format, x, output_gradient=None):
     """(x, output_gradient) as float tensors with the channels last."""
     channels_first = arguments.is_channels_first(data_format)
-    x, dy = arguments.as_float(x, output_gradient)
+    x, dy = arguments.as_float(x=x, output_gradient=output_gradient, optional=("output_gradient",))
     arguments.require_rank("x", x, 4)
     if dy is not None:
         arguments.require_rank("output_gradient", dy, 4)
@@ -270,7 +268,7 @@ def global_max_pool2d(x, *, data_format=None):
         >>> float(global_max_pool2d(x, data_format="channels_last")[0, 0])
         4.0
     """
-    x = arguments.as_float(x)
+    x = arguments.as_float(x=x)
     axes = _pooled_axes(x, data_format)
     if x.shape[0] == 0:  # ops.max refuses an empty array, though each of no images has a pixel
         return ops.sum(x, axis=axes)
@@ -306,7 +304,7 @@ def global_avg_pool2d(x, *, data_format=None):
         >>> float(global_avg_pool2d(x, data_format="channels_last")[0, 0])
         2.5
     """
-    x = arguments.as_float(x)
+    x = arguments.as_float(x=x)
     return ops.mean(x, axis=_pooled_axes(x, data_format))
 
 

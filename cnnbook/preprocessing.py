@@ -148,12 +148,12 @@ def channel_moments(images, *, data_format=None):
 def _parse(images, mean, std, data_format):
     """Images, and mean and std in a shape that broadcasts over them."""
     channels_first = arguments.is_channels_first(data_format)
-    images = arguments.as_float(images)
+    images = arguments.as_float(images=images)
     arguments.require_rank("images", images, 4)
     channels = images.shape[1 if channels_first else -1]
     statistics = []
     for name, value in (("mean", mean), ("std", std)):
-        given, value = value, ops.cast(ops.convert_to_tensor(value), images.dtype)
+        given, value = value, ops.cast(arguments.as_tensor(name, value), images.dtype)
         if len(value.shape) != 1 or channels not in (None, value.shape[0]):
             raise ValueError(
                 f"{name} must have shape ({channels},), one number for each channel of images, "

@@ -943,7 +943,10 @@ def test_rejects_rank_and_layout(name):
 @pytest.mark.parametrize("name", [n for n in CALLS if n not in ("rotate", "adjust_colors")])
 @pytest.mark.parametrize("seed", [-1, 1.5, None, "a", True])
 def test_rejects_seed(name, seed):
-    message = f"seed must be an int of at least 0 or a keras.random.SeedGenerator, got {seed!r}"
+    message = (
+        "seed must be an integer from 0 to 4294967295 or a keras.random.SeedGenerator, "
+        f"got {seed!r}"
+    )
     with pytest.raises(ValueError, match=re.escape(message)):
         CALLS[name](X, seed=seed)
 

@@ -33,7 +33,7 @@ def _fake(x, low, high, bits, axis=None, symmetric=False):
             x, low, high, num_bits=bits, narrow_range=symmetric, axis=axis
         )
     limits = rounding.integer_limits(bits, symmetric)
-    x, low, high = arguments.as_float(x, low, high)
+    x, low, high = arguments.as_float(x=x, low=low, high=high)
     scale, zero = rounding.scale_and_zero_point(low, high, bits, symmetric)
     return rounding.straight_through(x, scale, ops.cast(zero, x.dtype), limits)
 
