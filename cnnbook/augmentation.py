@@ -85,7 +85,7 @@ def random_crop(images, *, padding=4, seed, masks=None, boxes=None, fill=0.0, da
         ((1, 3, 3, 1), True)
     """
     p = arguments.integer("padding", padding, 0)
-    fill = arguments.number("fill", fill)
+    fill = checks.as_fill(fill)
     x, channels_first = checks.as_images(images, data_format)
     masks, boxes = checks.as_masks(masks, x), checks.as_boxes(boxes, x)
     height, width = x.shape[1:3]
@@ -215,7 +215,7 @@ def rotate(images, angles, *, masks=None, boxes=None, fill=0.0, data_format=None
         >>> [round(float(v), 3) for v in ops.reshape(turned, (-1,))]
         [2.0, 4.0, 1.0, 3.0]
     """
-    fill = arguments.number("fill", fill)
+    fill = checks.as_fill(fill)
     x, channels_first = checks.as_images(images, data_format)
     masks, boxes = checks.as_masks(masks, x), checks.as_boxes(boxes, x)
     height, width = x.shape[1:3]
@@ -465,7 +465,7 @@ def random_erasing(
     probability = arguments.number("probability", probability, at_least=0, at_most=1)
     area = _require_range("area", area, 0, 1)
     low, high = (math.log(r) for r in _require_range("ratio", ratio, 0, math.inf))
-    fill = arguments.number("fill", fill)
+    fill = checks.as_fill(fill)
     x, channels_first = checks.as_images(images, data_format)
     h, w = x.shape[1:3]
     coin, share, shape, down, right = draws.uniforms(x, 5, seed)

@@ -18,6 +18,7 @@ def _geometry(x, kernel, strides, padding, dilation_rate, groups):
     arguments.require_rank("x", x, 4)
     arguments.require_rank("kernel", kernel, 4)
     kh, kw, c_in, c_out = kernel.shape
+    windows.require_sides("kernel", kernel)
     strides = arguments.positive_pair("strides", strides)
     dilations = arguments.positive_pair("dilation_rate", dilation_rate)
     groups = arguments.positive_int("groups", groups)
@@ -493,6 +494,7 @@ def conv2d_transpose(x, kernel, bias=None, *, strides=1, padding="valid", data_f
     x, kernel, bias = arguments.as_float(x=x, kernel=kernel, bias=bias, optional=("bias",))
     arguments.require_rank("x", x, 4)
     arguments.require_rank("kernel", kernel, 4)
+    windows.require_sides("kernel", kernel)
     x = arguments.to_channels_last(x, channels_first)
     kh, kw, c_out, c_in = kernel.shape
     if c_in != x.shape[-1]:

@@ -228,12 +228,14 @@ def _adam(parameters, gradients, state, beta_1, beta_2, epsilon):
     beta_2 = arguments.number("beta_2", beta_2, at_least=0, below=1)
     epsilon = arguments.number("epsilon", epsilon, at_least=0)
     step, averages = _parse_state(state)
-    thetas, directions, following = [], [], {"step": step, "m": [], "v": []}
+    following = {"step": step, "m": [], "v": []}
+    thetas, directions = [], []
     for p, g, m, v in _aligned(parameters, gradients=gradients, **averages):
         t = ops.cast(step, p.dtype)
         m = beta_1 * m + (1 - beta_1) * g
         v = beta_2 * v + (1 - beta_2) * g * g
-        m_hat, v_hat = m / _one_minus_power(beta_1, t), v / _one_minus_power(beta_2, t)
+        m_hat = m / _one_minus_power(beta_1, t)
+        v_hat = v / _one_minus_power(beta_2, t)
         thetas.append(p)
         directions.append(m_hat / (ops.sqrt(v_hat) + epsilon))
         following["m"].append(m)

@@ -37,13 +37,8 @@ def _as_batch(batch, name, channels_first):
             f"{name} must be an array of images, got a {type(batch).__name__} of {len(batch)}; "
             "of pairs (images, labels) pass the images only."
         )
-    if isinstance(batch, (np.ndarray, list, tuple)):
-        array = np.asarray(batch)
-    else:
-        array = np.asarray(ops.convert_to_numpy(batch))
+    array = arguments.as_numpy(name, batch)
     arguments.require_rank(name, array, 4)
-    if array.dtype.kind in "cmMOSU":
-        raise ValueError(f"{name} must hold real numbers, got dtype {array.dtype}.")
     return np.moveaxis(array, 1, -1) if channels_first else array
 
 

@@ -1,6 +1,10 @@
 """Images, and the masks, boxes and labels that go along: whether they belong together."""
 
+import keras
+
 from cnnbook._shared import arguments
+
+LARGEST_FILL = 3e38  # about the largest float32
 
 
 def as_images(images, data_format):
@@ -14,10 +18,21 @@ def as_images(images, data_format):
     return images, channels_first
 
 
+def as_fill(fill):
+    return arguments.number("fill", fill, at_least=-LARGEST_FILL, at_most=LARGEST_FILL)
+
+
+def require_numbers(name, tensor):
+    """No symbolic tensor: what is drawn and moved needs to know how many images there are."""
+    if isinstance(tensor, keras.KerasTensor):
+        raise ValueError(f"{name} must be an array or a tensor with values, got a KerasTensor.")
+
+
 def as_masks(masks, images):
     if masks is None:
         return None
     masks = arguments.as_tensor("masks", masks)
+    require_numbers("masks", masks)
     arguments.require_rank("masks", masks, 3)
     if tuple(masks.shape[1:]) != tuple(images.shape[1:3]) or differ(masks, images):
         raise ValueError(
@@ -31,6 +46,7 @@ def as_boxes(boxes, images):
     if boxes is None:
         return None
     boxes = arguments.as_float(boxes=boxes)
+    require_numbers("boxes", boxes)
     if len(boxes.shape) not in (2, 3) or boxes.shape[-1] != 4 or differ(boxes, images):
         raise ValueError(
             f"boxes must have shape ({images.shape[0]}, 4) or ({images.shape[0]}, boxes, 4), "
@@ -47,6 +63,8 @@ def differ(a, b):
 def as_labeled(images, labels):
     """Images and one-hot labels of one dtype."""
     images, labels = arguments.as_float(images=images, labels=labels)
+    require_numbers("images", images)
+    require_numbers("labels", labels)
     if len(images.shape) < 2:
         raise ValueError(
             f"images must have at least 2 dimensions, got shape {tuple(images.shape)}."

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from cnnbook._images import checks
 from cnnbook._shared import arguments
 
 SEEDS = 2**32
@@ -18,8 +19,7 @@ def seeds(seed, count):
 
 def count_of(images):
     """How many images there are, an int, or a tensor while a function is traced."""
-    if isinstance(images, keras.KerasTensor):
-        raise ValueError("images must be an array or a tensor with values, got a KerasTensor.")
+    checks.require_numbers("images", images)
     return ops.shape(images)[0]
 
 

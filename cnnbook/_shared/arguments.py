@@ -55,6 +55,15 @@ def as_tensor(name, array):
     return tensor
 
 
+def as_numpy(name, array):
+    """The same as a NumPy array, of its own dtype where NumPy has it."""
+    tensor = as_tensor(name, array)
+    if isinstance(tensor, keras.KerasTensor):
+        raise ValueError(f"{name} must be an array with values, got a KerasTensor.")
+    array = array if isinstance(array, np.ndarray) else np.asarray(ops.convert_to_numpy(array))
+    return array if array.dtype.kind in "biuf" else array.astype("float32")  # bfloat16
+
+
 def require_rank(name, tensor, rank):
     if len(tensor.shape) != rank:
         raise ValueError(f"{name} must have {rank} dimensions, got shape {tuple(tensor.shape)}.")

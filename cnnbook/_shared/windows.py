@@ -38,6 +38,11 @@ def _times(numbers):
     return "x".join(map(str, numbers))
 
 
+def require_sides(name, kernel):
+    if 0 in kernel.shape[:2]:
+        raise ValueError(f"{name} must have sides of at least 1, got shape {tuple(kernel.shape)}.")
+
+
 def window_counts(sizes, window_sizes, strides, dilations=(1, 1), *, name="kernel"):
     """How many windows fit along each of the (padded) sizes."""
     spans = [(k - 1) * d + 1 for k, d in zip(window_sizes, dilations, strict=True)]
@@ -52,7 +57,9 @@ def window_counts(sizes, window_sizes, strides, dilations=(1, 1), *, name="kerne
 
 def shifted_view(x, offset, counts, strides):
     """x at one position of every window: (N, H_out, W_out, C), channels last."""
-    (top, left), (rows, columns), (down, right) = offset, counts, strides
+    top, left = offset
+    rows, columns = counts
+    down, right = strides
     return x[
         :,
         top : top + down * (rows - 1) + 1 : down,

@@ -53,11 +53,23 @@ EXCEPTIONS = {  # where a name means another thing than elsewhere
     ("load", "name"): "choice",
 }
 
+NONE_TOO = {  # what has no default of None, and takes it all the same
+    ("focal_loss", "alpha"),
+    ("batch_norm_gradients", "gamma"),
+    *(("fold_batch_norm", parameter) for parameter in ("bias", "gamma", "beta")),
+}
+
 
 def kind_of(name, parameter):
+    if name == "Dataset":  # a record, which holds whatever it is given
+        return "other"
     if (name, parameter) in EXCEPTIONS:
         return EXCEPTIONS[name, parameter]
     return next((kind for kind, names in KINDS.items() if parameter in names.split()), None)
+
+
+def can_be_none(name, parameter, function):
+    return (name, parameter) in NONE_TOO or parameters_of(function)[parameter] is None
 
 
 def public():
@@ -133,7 +145,7 @@ def averages():
 
 
 def scaled(names):
-    every = averages() | {"x": draw(4, 3), "axis": -1, "groups": 3}
+    every = averages() | {"x": draw(4, 3), "axis": -1, "groups": 1}
     return {name: every[name] for name in names.split()}
 
 

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from hostile.calls import CALLS, NOT_CALLED, PACKAGE, SLOW, kind_of, parameters_of, public
+from hostile.calls import CALLS, NOT_CALLED, PACKAGE, SLOW, can_be_none, kind_of, public
 from hostile.odd import is_refused, values_for
 
 SECONDS = 10  # for one call
@@ -53,10 +53,9 @@ def _limited(seconds):
 
 def is_own(error):
     """Whether the package itself raised the error, and not a library that it called."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return isinstance(error, (ValueError, TypeError)) and frames[-1].filename.startswith(
-        str(PACKAGE)
-    )
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    is_raised = last.filename.startswith(str(PACKAGE)) and last.line.startswith("raise")
+    return isinstance(error, (ValueError, TypeError)) and is_raised
 
 
 def _leaves(value):
@@ -86,9 +85,10 @@ def _is_finite(arguments):
 
 def _silent(name, function, odd, arguments, result):
     """Why a result should not have been given, or None."""
-    defaults = parameters_of(function)
+    bare = name.partition(".")[2]
     for parameter, label in odd.items():
-        if is_refused(kind_of(name.partition(".")[2], parameter), label, defaults[parameter]):
+        none_too = can_be_none(bare, parameter, function)
+        if is_refused(kind_of(bare, parameter), label, none_too):
             return "gives a result"
     if _is_finite(arguments) and any(np.isnan(a).any() for a in _numbers(result)):
         return "gives NaN for finite numbers"

@@ -1,6 +1,5 @@
 """Odd values in place of a valid argument, and which of them a kind of argument must refuse."""
 
-import inspect
 import math
 
 import keras
@@ -17,7 +16,7 @@ HUGE = {"2**63", "-2**63", "1e308", "huge"}
 
 REFUSED = {
     "array": TEXTS | FOREIGN | NO_ARRAYS | {"True"},
-    "arrays": TEXTS | {"True", "object", "function", "complex", "nan", "one", "ragged"},
+    "arrays": TEXTS | {"True", "object", "function", "complex", "nan", "one"},
     "integer": TEXTS | FOREIGN | NO_ARRAYS | NO_NUMBERS | MANY | FLOATS | HUGE | {"True"},
     "integers": TEXTS | FOREIGN | NO_ARRAYS | NO_NUMBERS | FLOATS | {"True", "ragged"},
     "number": TEXTS | FOREIGN | NO_ARRAYS | NO_NUMBERS | {"True", "empty list", "ragged"},
@@ -120,12 +119,8 @@ def values_for(valid):
     return values
 
 
-def is_refused(kind, label, default):
+def is_refused(kind, label, can_be_none):
     """Whether a call with that value must not give a result."""
     if label == "None":
-        return kind not in ("text", "other") and default is not None
+        return kind not in ("text", "other") and not can_be_none
     return label in REFUSED[kind]
-
-
-def default_of(function, parameter):
-    return inspect.signature(function).parameters[parameter].default
