@@ -502,9 +502,10 @@ def conv2d_transpose(x, kernel, bias=None, *, strides=1, padding="valid", data_f
             f"kernel has {c_in} input channels on its last axis, but x has {x.shape[-1]}."
         )
     strides = arguments.positive_pair("strides", strides)
+    windows.require_known(x.shape[1:3])
     sizes = [n * s + max(k - s, 0) for n, s, k in zip(x.shape[1:3], strides, (kh, kw), strict=True)]
     targets = [n * s for n, s in zip(x.shape[1:3], strides, strict=True)]
-    if padding == "same":
+    if isinstance(padding, str) and padding == "same":
         totals = [n - t for n, t in zip(sizes, targets, strict=True)]
         cuts = tuple((t // 2, t - t // 2) for t in totals)
     else:

@@ -134,7 +134,7 @@ def distillation_loss(
     soft = labels.reduce(_divergence(teacher, student, temperature), reduction)
     if alpha == 1:  # 0 times infinity is no number
         return hard
-    soft = (1 - alpha) * temperature**2 * soft
+    soft = (1 - alpha) * temperature * temperature * soft
     return alpha * hard + soft if alpha else soft
 
 

@@ -364,7 +364,8 @@ def group_norm(x, gamma=None, beta=None, *, groups, epsilon=1e-3, axis=-1):
     _require_values(x, _others(x, 0))
     _, *before, channels = x.shape[: axis + 1]
     after = x.shape[axis + 1 :]
-    groups = channels if groups == -1 else arguments.positive_int("groups", groups)
+    is_one_each = arguments.is_integer(groups) and groups == -1
+    groups = channels if is_one_each else arguments.positive_int("groups", groups)
     if channels % groups:
         raise ValueError(f"groups={groups} does not divide the {channels} channels of x.")
     gamma, beta = _spread("gamma", gamma, x, (axis,)), _spread("beta", beta, x, (axis,))

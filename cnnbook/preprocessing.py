@@ -121,6 +121,10 @@ def channel_moments(images, *, data_format=None):
     """
     channels_first = arguments.is_channels_first(data_format)
     is_array = _is_one_array(images)
+    if not is_array and not hasattr(images, "__iter__"):
+        raise TypeError(
+            f"images must be an array or an iterable of batches, got {type(images).__name__}."
+        )
     total = None
     for index, batch in enumerate([images] if is_array else images):
         name = "images" if is_array else f"batch {index} of images"

@@ -35,10 +35,14 @@ def _grid(count, columns, size, title):
 
 
 def _given(count, axes):
-    nested = axes.flat if isinstance(axes, np.ndarray) else np.ravel([axes])
-    if not all(isinstance(ax, Axes) for ax in nested):
+    if isinstance(axes, (list, tuple, np.ndarray)):
+        array = np.asarray(axes, dtype=object)
+    else:
+        array = np.array(None)
+        array[()] = axes  # what is given is not looked into
+    if not all(isinstance(ax, Axes) for ax in array.flat):
         raise ValueError(f"axes must be Axes of matplotlib, got {axes!r}.")
-    axes = np.asarray(axes)
+    axes = array
     if axes.size < count:
         raise ValueError(f"axes must have {count} panels, got {axes.size}.")
     return axes

@@ -10,7 +10,8 @@ MOST_NUMBERS = 144  # pixels of an image, that numbers are still readable
 
 
 def place_of(position, counts):
-    if not isinstance(position, (tuple, list, np.ndarray)) or len(position) != 2:
+    position = position.tolist() if isinstance(position, np.ndarray) else position
+    if not isinstance(position, (tuple, list)) or len(position) != 2:
         raise ValueError(f"position must be a row and a column, got {position!r}.")
     row, column = (arguments.integer("position", place, 0) for place in position)
     if row >= counts[0] or column >= counts[1]:

@@ -99,6 +99,10 @@ def _index(value):
         return None
 
 
+def is_integer(value):
+    return _index(value) is not None
+
+
 def integer(name, value, low, high=LARGEST):
     """The value as an int, where it is an integer from low to high."""
     index = _index(value)

@@ -7,6 +7,7 @@ from cnnbook._shared import arguments
 
 def pad_amounts(padding, sizes, kernel_sizes, strides, dilations=(1, 1)):
     """((top, bottom), (left, right)) for each of the four forms of `padding`."""
+    require_known(sizes)
     is_name = isinstance(padding, str)
     if is_name and padding == "valid":
         return tuple((0, 0) for _ in sizes)
@@ -38,9 +39,16 @@ def _times(numbers):
     return "x".join(map(str, numbers))
 
 
+def require_known(sizes):
+    if None in sizes:
+        raise ValueError(f"x must have a known height and width, got {tuple(sizes)}.")
+
+
 def require_sides(name, kernel):
-    if 0 in kernel.shape[:2]:
-        raise ValueError(f"{name} must have sides of at least 1, got shape {tuple(kernel.shape)}.")
+    if not all(kernel.shape[:2]):  # None is a size that is not known
+        raise ValueError(
+            f"{name} must have known sides of at least 1, got shape {tuple(kernel.shape)}."
+        )
 
 
 def window_counts(sizes, window_sizes, strides, dilations=(1, 1), *, name="kernel"):

@@ -72,6 +72,8 @@ def odd_arrays(array):
     read_only = array.copy()
     read_only.setflags(write=False)
     with_nan, with_infinity = (array.astype("float32") for _ in range(2))
+    with np.errstate(over="ignore"):
+        huge = array.astype("float32") * np.float32(3e38)
     with_nan.flat[0], with_infinity.flat[0] = math.nan, math.inf
     shape = array.shape
     return {
@@ -94,7 +96,7 @@ def odd_arrays(array):
         "bool array": array.astype(bool),
         "with nan": with_nan,
         "with infinity": with_infinity,
-        "huge": array.astype("float32") * np.float32(3e38),
+        "huge": huge,
         "negative": -array if array.dtype.kind != "u" else array,
         "read-only": read_only,
         "strided": np.repeat(array, 2, axis=-1)[..., ::2],
