@@ -97,7 +97,7 @@ def threshold_mask(weights, threshold):
     is_number = isinstance(threshold, Real) and not isinstance(threshold, bool)
     if not is_number or not 0 <= threshold < math.inf:
         raise ValueError(f"threshold must be a finite number of at least 0, got {threshold!r}.")
-    w = arguments.as_float(weights)
+    w = arguments.as_float(weights=weights)
     return ops.cast(ops.abs(w) >= float(threshold), w.dtype)
 
 
@@ -135,7 +135,7 @@ def magnitude_mask(weights, sparsity):
         [1.0, 0.0, 0.0, 1.0]
     """
     share = _share("sparsity", sparsity)
-    w = arguments.as_float(weights)
+    w = arguments.as_float(weights=weights)
     flat = ops.reshape(ops.abs(w), (-1,))
     if not flat.shape[0]:
         return w
@@ -181,7 +181,7 @@ def n_m_mask(weights, n, m):
         [1.0, 0.0, 0.0, 1.0]
     """
     n, m = _n_m(n, m)
-    w = arguments.as_float(weights)
+    w = arguments.as_float(weights=weights)
     if len(w.shape) < 2:
         raise ValueError(
             "weights must have at least two axes, the last but one being that of the inputs, "
@@ -250,7 +250,7 @@ def polynomial_sparsity(step, *, begin, end, final, initial=0.0, power=3):
         raise ValueError(f"power must be a positive number, got {power!r}.")
     if step is None or (isinstance(step, (bool, str, Real)) and not _is_step(step)):
         raise ValueError(f"step must be a number of at least 0, got {step!r}.")
-    t = arguments.as_float(step)
+    t = arguments.as_float(step=step)
     left = 1 - ops.clip((t - begin) / max(end - begin, 1), 0, 1)
     during = final + (initial - final) * ops.power(left, float(power))
     return ops.where(t < begin, 0.0, ops.where(t < end, during, final))

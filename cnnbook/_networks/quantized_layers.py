@@ -11,7 +11,7 @@ LARGEST_BIAS = 2.0**30  # in units of its scale: half of int32 stays for what is
 
 def _fake(x, low, high, bits, axis=None, symmetric=False, ties=None):
     limits = rounding.integer_limits(bits, symmetric)
-    x, low, high = arguments.as_float(x, low, high)
+    x, low, high = arguments.as_float(x=x, low=low, high=high)
     scale, zero = rounding.scale_and_zero_point(low, high, bits, symmetric)
     zero = ops.cast(zero, x.dtype)
     rounded = rounding.round_by(ties, zero) if ties else ops.round
