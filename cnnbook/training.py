@@ -7,10 +7,10 @@ from types import SimpleNamespace
 
 from keras import ops
 
-from cnnbook._shared import arguments
 from cnnbook._training import optimizers
 from cnnbook._training.batches import as_floats, as_tensor, batches_of, each
 from cnnbook._training.callbacks import Callbacks
+from cnnbook._training.checks import integer
 from cnnbook._training.losses import loss_of
 from cnnbook._training.run import Preparation, Run
 from cnnbook._training.steps import value_outputs_gradients
@@ -20,22 +20,13 @@ __all__ = ["train", "value_and_gradients"]
 
 def _settings(epochs, batch_size, save_every, patience, seed, verbose):
     """The numbers of a run, checked."""
-    checked = SimpleNamespace(seed=_integer("seed", seed), verbose=_integer("verbose", verbose))
-    if checked.verbose > 2:
-        raise ValueError(f"verbose must be 0, 1 or 2, got {verbose!r}.")
-    checked.epochs = arguments.positive_int("epochs", epochs)
-    checked.batch_size = arguments.positive_int("batch_size", batch_size)
+    checked = SimpleNamespace(seed=integer("seed", seed))
+    checked.verbose = integer("verbose", verbose, most=2)
+    checked.epochs = integer("epochs", epochs, least=1)
+    checked.batch_size = integer("batch_size", batch_size, least=1)
     for name, value in (("save_every", save_every), ("patience", patience)):
-        if value is not None:
-            value = arguments.positive_int(name, value)
-        setattr(checked, name, value)
+        setattr(checked, name, None if value is None else integer(name, value, least=1))
     return checked
-
-
-def _integer(name, value):
-    if isinstance(value, bool) or not hasattr(value, "__index__") or value < 0:
-        raise ValueError(f"{name} must be an integer of at least 0, got {value!r}.")
-    return value.__index__()
 
 
 def value_and_gradients(model, loss_fn, x, y):

@@ -317,6 +317,94 @@ def test_progress_is_printed(capsys):
     assert capsys.readouterr().out == ""
 
 
+# Optimizers
+
+OPTIMIZERS = sorted(
+    name
+    for name, kind in vars(keras.optimizers).items()
+    if isinstance(kind, type) and issubclass(kind, keras.optimizers.Optimizer)
+)
+OPTIMIZERS.remove("Optimizer")
+AVERAGED = dict(use_ema=True, ema_momentum=0.8, ema_overwrite_frequency=4)
+TOGETHER = [
+    dict(AVERAGED, clipnorm=0.1, weight_decay=0.1),
+    dict(use_ema=True, ema_momentum=0.8, gradient_accumulation_steps=2, global_clipnorm=0.1),
+]
+
+
+def make_optimizer(name, **options):
+    def of(kind, rate):
+        made = kind(rate, **options)
+        made.exclude_from_weight_decay(var_names=["bias"])
+        return made
+
+    if name == "LossScaleOptimizer":
+        return keras.optimizers.LossScaleOptimizer(of(keras.optimizers.SGD, 0.1))
+    if name == "MultiOptimizer":
+        if "ema_overwrite_frequency" in options:
+            pytest.skip("a MultiOptimizer's parts overwrite all weights, also in fit")
+        adam, sgd = of(keras.optimizers.Adam, 0.05), of(keras.optimizers.SGD, 0.1)
+        return keras.optimizers.MultiOptimizer(lambda v: adam if "bias" in v.path else sgd)
+    return of(getattr(keras.optimizers, name), 0.05)
+
+
+def fitted(optimizer, epochs=3):
+    """Weights after `fit`. ScheduleFreeAdamW starts from the weights only if it is built before."""
+    model = linear()
+    model.compile(optimizer, LOSS, run_eagerly=True)
+    optimizer.build(model.trainable_variables)
+    model.fit(X, Y, batch_size=8, epochs=epochs, shuffle=False, verbose=0)
+    return model.get_weights()
+
+
+def in_order(optimizer, model=None, **options):
+    """Weights after `train` on the batches of `fitted`."""
+    model = model or linear()
+    batches = [(X[i : i + 8], Y[i : i + 8]) for i in range(0, 20, 8)]
+    options = dict(epochs=3, verbose=0) | options
+    train(model, batches, loss=LOSS, optimizer=optimizer, **options)
+    return model.get_weights()
+
+
+def assert_close(got, expected):
+    for a, b in zip(got, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("options", TOGETHER, ids=["ema", "accumulated"])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_resumed_run_ends_where_fit_ends(tmp_path, name, options):
+    """Three epochs of three steps, in two parts; the moving averages are the final weights."""
+    in_order(make_optimizer(name, **options), epochs=1, checkpoint=tmp_path)
+    resumed = in_order(make_optimizer(name, **options), linear(seed=5), checkpoint=tmp_path)
+    assert_close(resumed, fitted(make_optimizer(name, **options)))
+
+
+@pytest.mark.parametrize("options", [{}, dict(clipvalue=0.02), dict(loss_scale_factor=8.0)])
+@pytest.mark.parametrize("name", ["SGD", "Adam"])
+def test_other_options_of_an_optimizer(name, options):
+    got = in_order(make_optimizer(name, **options))
+    assert_close(got, fitted(make_optimizer(name, **options)))
+
+
+def test_a_variable_without_influence_is_left_as_fit_leaves_it():
+    """Weight decay does not touch it on TensorFlow and PyTorch, where Keras sees no gradient."""
+
+    class Blocked(keras.layers.Layer):
+        def call(self, x):
+            return ops.stop_gradient(x)
+
+    def make():
+        keras.utils.set_random_seed(0)
+        layers = [keras.layers.Dense(4), Blocked(), keras.layers.Dense(3)]
+        return keras.Sequential([keras.Input((4,)), *layers])
+
+    ours, theirs = make(), make()
+    theirs.compile(keras.optimizers.SGD(0.1, weight_decay=0.5), LOSS)
+    theirs.fit(X, Y, batch_size=8, epochs=3, shuffle=False, verbose=0)
+    assert_close(in_order(keras.optimizers.SGD(0.1, weight_decay=0.5), ours), theirs.get_weights())
+
+
 # Errors
 
 
@@ -390,7 +478,7 @@ def test_only_the_last_checkpoint_is_kept(tmp_path):
         ),
         (
             dict(model=linear(4)),
-            r"with variable 0 of the model: \['model', \[4, 3\], .*, this one has variable 0 .* 4\]",
+            r"with variable 0 of the model: \['model', \[4, 3\], .*, this one has .* \[4, 4\]",
         ),
         (
             dict(optimizer="sgd"),

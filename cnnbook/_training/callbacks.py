@@ -54,9 +54,9 @@ class Callbacks:
             callback.set_params(self.params)
             callback.set_model(self.model)
             # Keras asks a compiled model whether more is better, and this one is not compiled.
-            if getattr(callback, "mode", None) == "auto":
-                if getattr(callback, "monitor", None) in ("accuracy", "val_accuracy"):
-                    callback.mode = "max"
+            is_accuracy = getattr(callback, "monitor", None) in ("accuracy", "val_accuracy")
+            if is_accuracy and getattr(callback, "mode", None) == "auto":
+                callback.mode = "max"
         self.call("on_train_begin", {})
 
     def call(self, hook, *args):
