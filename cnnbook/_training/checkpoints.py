@@ -177,11 +177,17 @@ def _require_record(path, record):
     if not isinstance(record, dict) or record.get("version") != VERSION:
         raise ValueError(f"checkpoint {path} is damaged: {PROGRESS} is no record of version 2.")
     for name, kind in kinds.items():
-        if type(record.get(name)) is not kind:
-            raise ValueError(
-                f"checkpoint {path} is damaged: {PROGRESS} has {name}={record.get(name)!r}."
-            )
-    if _name(record) != path.name:
-        raise ValueError(
-            f"checkpoint {path} is damaged: {PROGRESS} is the record of {_name(record)}."
-        )
+        value = record.get(name)
+        if type(value) is not kind or (kind is int and value < 0):
+            raise ValueError(f"checkpoint {path} is damaged: {PROGRESS} has {name}={value!r}.")
+    agree = {
+        "epoch and step": _name(record) == path.name,
+        "history": all(len(v) <= record["epoch"] for v in record["history"].values())
+        and len(record["history"].get("loss", ())) == record["epoch"],
+        "totals": len(record["totals"]) == 4 and (record["totals"][0] > 0) == (record["batch"] > 0),
+        "best": len(record["variables"]) + record["best"] <= len(record["arrays"]),
+        "callbacks": len(record["callbacks"]) == len(record["call"].get("callbacks", ())),
+    }
+    for name, is_right in agree.items():
+        if not is_right:
+            raise ValueError(f"checkpoint {path} is damaged: {PROGRESS} disagrees in {name}.")

@@ -261,4 +261,7 @@ def _showing(model, optimizer):
     try:
         yield
     finally:
-        model.optimizer = before
+        if before is None:
+            del model.optimizer
+        else:
+            model.optimizer = before
