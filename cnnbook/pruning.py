@@ -526,6 +526,19 @@ class MagnitudePruning(keras.callbacks.Callback):
     def on_train_end(self, logs=None):
         self._act()
 
+    def get_state(self):
+        """What is remembered from step to step, for a checkpoint."""
+        numbers = {"step": self._step, "epoch_begin": self._epoch_begin, "due": self._due}
+        masks = [self._masks.get(key) for key in self._kernels]
+        return numbers | {"masks": masks}
+
+    def set_state(self, state):
+        """Takes over what :meth:`get_state` returned, once training has begun."""
+        self._step, self._epoch_begin = state["step"], state["epoch_begin"]
+        self._due = state["due"]
+        pairs = zip(self._kernels, state["masks"], strict=True)
+        self._masks = {key: mask for key, mask in pairs if mask is not None}
+
 
 def prune_filters(model, fraction):
     r"""A smaller model without the weakest filters of each convolution, :eq:`eq-filter-prune`.
