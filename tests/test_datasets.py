@@ -517,7 +517,7 @@ def wrong(**changes):
         (wrong(y_test=np.array([0, 1, 2, -1])), "y_test are not labels from 0 to 9"),
         (wrong(y_test=np.zeros((4, 32, 32), "uint8")), "y_test are not labels from 0 to 9"),
         (wrong(masks_train=np.zeros((6, 32, 31), "uint8")), r"masks_train is uint8 \(6, 32, 31\)"),
-        (wrong(y_train=np.array([{}] * 6)), "Object arrays cannot be loaded"),
+        (wrong(y_train=np.array([{}] * 6)), "y_t[a-z]* holds Python objects"),
     ],
 )
 def test_a_file_of_the_wrong_form_is_damage(cifar10, cache, arrays, message):
@@ -742,14 +742,14 @@ def test_a_file_that_another_process_set_aside(cifar10, cache, monkeypatch):
 def test_a_reader_keeps_its_file_while_another_process_replaces_it(cifar10, cache, monkeypatch):
     load("cifar10")
     path = cache / "cifar10.npz"
-    original = np.load
+    original = np.lib.format.read_array
 
     def replaced_meanwhile(file, **options):
         path.unlink()
         path.write_text("half")
         return original(file, **options)
 
-    monkeypatch.setattr(np, "load", replaced_meanwhile)
+    monkeypatch.setattr(np.lib.format, "read_array", replaced_meanwhile)
     np.testing.assert_array_equal(load("cifar10").x_train, cifar10.x[0])
 
 
@@ -824,7 +824,7 @@ def test_out_of_memory_is_not_damage(cifar10, cache, monkeypatch):
     def no_memory(*arguments, **options):
         raise MemoryError
 
-    monkeypatch.setattr(np, "load", no_memory)
+    monkeypatch.setattr(np.lib.format, "read_array", no_memory)
     with pytest.raises(MemoryError):
         load("cifar10")
     assert names_in(cache) == ["cifar10.npz", "cifar10.npz.sha256"]
@@ -840,7 +840,7 @@ def test_pickles_are_never_run(cifar10, cache):
     buffer = io.BytesIO()
     np.savez(buffer, **{**own_arrays(shape=(32, 32, 3)), "y_test": np.array([Bomb()] * 4)})
     (cache / "cifar10.npz").write_bytes(buffer.getvalue())
-    with pytest.warns(UserWarning, match="Object arrays cannot be loaded"):
+    with pytest.warns(UserWarning, match="y_t[a-z]* holds Python objects"):
         load("cifar10")
     assert not (cache / "exploded").exists()
 

@@ -1,0 +1,82 @@
+"""Whether a file that is called quantized computes with integers only, and which layer does not."""
+
+import re
+
+import keras
+
+from cnnbook._deploy.packages import needed
+
+BETWEEN = ("QUANTIZE", "DEQUANTIZE")  # at the edge between integers and floats, not a layer's own
+
+
+def require_integers(content, model, quantized, skip):
+    """Raises where a file has an operation on floats that no layer left float accounts for."""
+    allowed = set(skip) | (_left_float(model) if quantized else set())
+    found = sorted({name for name in _float_layers(content, model) if name not in allowed})
+    if found:
+        named = ", ".join(map(repr, found))
+        raise ValueError(
+            f"the file would compute in floats what LiteRT has no integers for: {named}. Replace "
+            "what is named by layers that it has integers for, or name it in skip, and it stays "
+            "float. Nothing was written."
+        )
+
+
+def _left_float(model):
+    """The layers of a quantized model that still have the weights of a float one."""
+    return {
+        layer.name
+        for layer in model._flatten_layers(include_self=False)
+        if layer.weights
+        and not isinstance(layer, (keras.Model, keras.layers.PReLU))
+        and not type(layer).__module__.startswith("cnnbook.")
+    }
+
+
+def _float_layers(content, model):
+    """The layer of each operation that has floats among its inputs or outputs."""
+    schema = needed("ai_edge_litert.schema_py_generated")
+    kinds, types = (
+        {number: name for name, number in vars(known).items() if isinstance(number, int)}
+        for known in (schema.BuiltinOperator, schema.TensorType)
+    )
+    file = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
+    codes = [kinds[max(c.builtinCode, c.deprecatedBuiltinCode)] for c in file.operatorCodes]
+    for graph in file.subgraphs:
+        for operation in graph.operators:
+            if codes[operation.opcodeIndex] in BETWEEN:
+                continue
+            indices = [i for i in (*operation.inputs, *operation.outputs) if i >= 0]
+            if any(types[graph.tensors[i].type].startswith("FLOAT") for i in indices):
+                ends = set(operation.outputs) & set(graph.outputs)
+                names = [graph.tensors[i].name.decode() for i in operation.outputs]
+                yield _last_layer(model) if ends else _layer_of(names, model)
+
+
+def _last_layer(model):
+    """What the converter calls the output by does not say which layer it is of."""
+    operation = model.outputs[0]._keras_history.operation
+    return _last_layer(operation) if isinstance(operation, keras.Model) else operation.name
+
+
+def _layer_of(names, model):
+    """The innermost layer in the path of an operation's output, or else that path.
+
+    TensorFlow appends a number to names that it has seen before, to the model's own likewise.
+    """
+    layers = {operation.name for operation in _operations(model)}
+    path = names[0].partition(";")[0]
+    first, *parts = path.split("/")
+    suffix = first.removeprefix(model.name)
+    for part in reversed(parts):
+        for name in (part.removesuffix(suffix), part, re.sub(r"_\d+$", "", part)):
+            if name in layers:
+                return name
+    return path
+
+
+def _operations(model):
+    for operation in model.operations if isinstance(model, keras.Model) else model.layers:
+        yield operation
+        if isinstance(operation, keras.Model):
+            yield from _operations(operation)
