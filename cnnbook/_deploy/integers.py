@@ -7,12 +7,31 @@ import keras
 from cnnbook._deploy.packages import needed
 
 BETWEEN = ("QUANTIZE", "DEQUANTIZE")  # at the edge between integers and floats, not a layer's own
+# They exist for integers, too, and are on floats only where a neighbor is.
+MOVING = (
+    "AVERAGE_POOL_2D",
+    "CONCATENATION",
+    "EXPAND_DIMS",
+    "MAX_POOL_2D",
+    "PACK",
+    "PAD",
+    "PADV2",
+    "REDUCE_MAX",
+    "RESHAPE",
+    "RESIZE_NEAREST_NEIGHBOR",
+    "SHAPE",
+    "SPLIT",
+    "SQUEEZE",
+    "STRIDED_SLICE",
+    "TRANSPOSE",
+)
 
 
 def require_integers(content, model, quantized, skip):
     """Raises where a file has an operation on floats that no layer left float accounts for."""
     allowed = set(skip) | (_left_float(model) if quantized else set())
-    found = sorted({name for name in _float_layers(content, model) if name not in allowed})
+    computing, moving = _float_layers(content, model)
+    found = sorted(computing - allowed or (set() if computing else moving - allowed))
     if found:
         named = ", ".join(map(repr, found))
         raise ValueError(
@@ -34,7 +53,7 @@ def _left_float(model):
 
 
 def _float_layers(content, model):
-    """The layer of each operation that has floats among its inputs or outputs."""
+    """Two sets: the layers that compute with floats, and those that only move them."""
     schema = needed("ai_edge_litert.schema_py_generated")
     kinds, types = (
         {number: name for name, number in vars(known).items() if isinstance(number, int)}
@@ -42,15 +61,16 @@ def _float_layers(content, model):
     )
     file = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
     codes = [kinds[max(c.builtinCode, c.deprecatedBuiltinCode)] for c in file.operatorCodes]
+    computing, moving = set(), set()
     for graph in file.subgraphs:
         for operation in graph.operators:
-            if codes[operation.opcodeIndex] in BETWEEN:
-                continue
-            indices = [i for i in (*operation.inputs, *operation.outputs) if i >= 0]
-            if any(types[graph.tensors[i].type].startswith("FLOAT") for i in indices):
-                ends = set(operation.outputs) & set(graph.outputs)
-                names = [graph.tensors[i].name.decode() for i in operation.outputs]
-                yield _last_layer(model) if ends else _layer_of(names, model)
+            kind = codes[operation.opcodeIndex]
+            tensors = [graph.tensors[i] for i in (*operation.inputs, *operation.outputs) if i >= 0]
+            floats = any(types[tensor.type].startswith("FLOAT") for tensor in tensors)
+            if floats and kind not in BETWEEN:
+                name = _layer_of(graph, operation, model)
+                (moving if kind in MOVING else computing).add(name)
+    return computing, moving
 
 
 def _last_layer(model):
@@ -59,13 +79,15 @@ def _last_layer(model):
     return _last_layer(operation) if isinstance(operation, keras.Model) else operation.name
 
 
-def _layer_of(names, model):
+def _layer_of(graph, operation, model):
     """The innermost layer in the path of an operation's output, or else that path.
 
     TensorFlow appends a number to names that it has seen before, to the model's own likewise.
     """
+    if set(operation.outputs) & set(graph.outputs):
+        return _last_layer(model)
     layers = {operation.name for operation in _operations(model)}
-    path = names[0].partition(";")[0]
+    path = graph.tensors[operation.outputs[0]].name.decode().partition(";")[0]
     first, *parts = path.split("/")
     suffix = first.removeprefix(model.name)
     for part in reversed(parts):

@@ -24,6 +24,32 @@ class Damaged(Exception):
     file_id = None
 
 
+def as_path(path):
+    name = os.fspath(path) if isinstance(path, (str, os.PathLike)) else None
+    if not isinstance(name, str) or not name or "\0" in name:
+        raise ValueError(f"path must be a string or a path, got {path!r}.")
+    return Path(name)
+
+
+def target(path, suffix):
+    """A path at which a file can be written."""
+    path = as_path(path)
+    if path.suffix != suffix:
+        raise ValueError(f"path must end in {suffix!r}, got {str(path)!r}.")
+    reason = None
+    if not os.path.isdir(path.parent):
+        reason = f"there is no folder {str(path.parent)!r}"
+    elif not os.access(path.parent, os.W_OK):
+        reason = f"the folder {str(path.parent)!r} is write-protected"
+    elif os.path.isdir(path):
+        reason = "it is a folder"
+    elif os.path.exists(path) and not os.path.isfile(path):
+        reason = "there is something else than a file"
+    if reason:
+        raise ValueError(f"path {str(path)!r} cannot be written: {reason}.")
+    return path
+
+
 @contextlib.contextmanager
 def opened(path):
     """A regular file to read: a pipe would keep its reader waiting, and a device never ends."""
