@@ -74,7 +74,6 @@ def _float_layers(content, model):
 
 
 def _last_layer(model):
-    """What the converter calls the output by does not say which layer it is of."""
     operation = model.outputs[0]._keras_history.operation
     return _last_layer(operation) if isinstance(operation, keras.Model) else operation.name
 
@@ -84,10 +83,10 @@ def _layer_of(graph, operation, model):
 
     TensorFlow appends a number to names that it has seen before, to the model's own likewise.
     """
-    if set(operation.outputs) & set(graph.outputs):
+    path = graph.tensors[operation.outputs[0]].name.decode().partition(";")[0]
+    if path.startswith("StatefulPartitionedCall"):  # the converter's name for the output
         return _last_layer(model)
     layers = {operation.name for operation in _operations(model)}
-    path = graph.tensors[operation.outputs[0]].name.decode().partition(";")[0]
     first, *parts = path.split("/")
     suffix = first.removeprefix(model.name)
     for part in reversed(parts):
@@ -98,7 +97,7 @@ def _layer_of(graph, operation, model):
 
 
 def _operations(model):
-    for operation in model.operations if isinstance(model, keras.Model) else model.layers:
+    for operation in getattr(model, "operations", model.layers):
         yield operation
         if isinstance(operation, keras.Model):
             yield from _operations(operation)

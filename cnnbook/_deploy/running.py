@@ -104,7 +104,7 @@ def interpreter(path, threads):
             made = kind(model_content=content, num_threads=threads)
             made.allocate_tensors()
         inputs, outputs = made.get_input_details(), made.get_output_details()
-    except (RuntimeError, ValueError) as error:
+    except Exception as error:  # one for each kind of damage, down to names that are no text
         raise ValueError(f"{refused} that can run: {error}") from error
     _require_one_each(path, inputs, outputs)
     return made, inputs[0], outputs[0]
@@ -131,6 +131,8 @@ def session(path, threads):
 def run_litert(path, images, threads):
     """See `deployment.run_litert`."""
     made, first, last = interpreter(path, threads)
+    for end in (first, last):
+        _require_known(end, path)
     size = first["shape"][0]
     images = _images_for(first["shape"], images, Path(path).name)
     values = _to_integers(images, first) if first["dtype"] == np.int8 else images
@@ -147,6 +149,17 @@ def run_litert(path, images, threads):
         return outputs.astype("float32")
     scale, zero = last["quantization"]
     return (np.float32(scale) * (outputs.astype("int32") - zero)).astype("float32")
+
+
+def _require_known(end, path):
+    """An end is float32, or int8 with a scale by which it can be told what the integers mean."""
+    known = end["dtype"] == np.float32 or (end["dtype"] == np.int8 and end["quantization"][0] > 0)
+    if not known or not len(end["shape"]) or not end["shape"][0]:
+        kind, shape = np.dtype(end["dtype"]).name, tuple(map(int, end["shape"]))
+        raise ValueError(
+            f"{str(path)!r} must have batches of float32 or of int8 with a scale at its ends, "
+            f"has {kind} {shape} with the scale {end['quantization'][0]}."
+        )
 
 
 def _invoke(made, path):
