@@ -61,7 +61,7 @@ KNOWN = {  # what is not mended yet: with each entry that goes, MOST_KNOWN becom
     "find_foreign_privates": {
         "cnnbook/deployment.py: _WithBits",
         "cnnbook/deployment.py: _images_of",
-        "cnnbook/deployment.py: _require_graph",
+        "cnnbook/deployment.py: require_graph",
         "cnnbook/quantization.py: _add_bias",
         "cnnbook/quantization.py: _correlate",
         "cnnbook/quantization.py: _geometry",
