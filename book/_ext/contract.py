@@ -49,7 +49,7 @@ def fold(latex):
 
 
 def bare(latex):
-    """The folded LaTeX without alignment, line breaks and spacing: what is compared with the spec."""
+    """The folded LaTeX without alignment, line breaks and spacing, as the spec is compared."""
     return SPACING.sub("", fold(SPACING.sub(" ", latex)))
 
 
