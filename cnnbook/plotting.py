@@ -41,12 +41,12 @@ STYLE = {
     "figure.constrained_layout.use": True,
     "figure.figsize": (5.2, 3.2),  # inches: on a phone ten points are nine pixels
     "font.size": 11,
-    "image.interpolation": "none",  # pixels stay pixels
     "legend.frameon": False,
     "svg.hashsalt": "cnnbook",  # the same picture, the same file
     "xtick.labelsize": 10,
     "ytick.labelsize": 10,
 }
+PHOTO_DPI = 216  # of images inside a drawing: more than two pixels for each of the page
 MOST_NUMBERS = 144  # pixels of an image, that numbers are still readable
 
 
@@ -67,7 +67,7 @@ def set_style():
     if hasattr(builtins, "get_ipython"):
         from matplotlib_inline.backend_inline import set_matplotlib_formats
 
-        set_matplotlib_formats("svg", metadata={"Date": None})
+        set_matplotlib_formats("svg", dpi=PHOTO_DPI, metadata={"Date": None})
 
 
 def _to_numpy(values):
@@ -203,7 +203,7 @@ def show_images(
     vmin, vmax = _shared_range(images, vmin, vmax)
     axes = _panels(len(images), columns, axes, size, title)
     for ax, image, text in zip(axes.flat, images, titles, strict=False):
-        ax.imshow(image, cmap=cmap, vmin=vmin, vmax=vmax, interpolation="none")
+        ax.imshow(image, cmap=cmap, vmin=vmin, vmax=vmax, interpolation="antialiased")
         ax.set_title(text, fontsize="medium")
         _bare(ax)
     return axes
@@ -543,7 +543,7 @@ def _draw_padded(ax, image, pads, numbers, cmap):
     (top, _), (left, _) = pads
     rows, columns = padded.shape[:2]
     extent = (-left - 0.5, columns - left - 0.5, rows - top - 0.5, -top - 0.5)
-    ax.imshow(padded, cmap=cmap, vmin=vmin, vmax=vmax, extent=extent, interpolation="none")
+    ax.imshow(padded, cmap=cmap, vmin=vmin, vmax=vmax, extent=extent, interpolation="antialiased")
     if any(map(any, pads)):
         size = image.shape[1], image.shape[0]
         ax.add_patch(Rectangle((-0.5, -0.5), *size, fill=False, ls="--", lw=1.5, ec="tab:blue"))

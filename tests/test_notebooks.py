@@ -9,6 +9,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from first_edition import FIGURES as FIRST_EDITION
 
 from cnnbook.exercises import check
 
@@ -37,6 +38,9 @@ MACHINE_PATH = re.compile(
 
 def read(path):
     return nbformat.read(path, as_version=4)
+
+
+SECOND_EDITION = [path for path in CHAPTERS + OTHERS if path.stem not in FIRST_EDITION]
 
 
 def pytest_id(path):
@@ -255,6 +259,19 @@ def test_pictures_have_alternative_text(path):
             assert len(alt.split()) >= 3, f"alternative text {alt!r} of\n{cell.source}"
 
 
+@pytest.mark.parametrize("path", SECOND_EDITION, ids=pytest_id)
+def test_figures_are_named_and_captioned(path):
+    names = []
+    for cell in code_cells(read(path)):
+        if images(cell):
+            figure = cell.metadata["mystnb"]["figure"]
+            assert len(figure["caption"].split()) >= 8
+            names.append(figure["name"])
+    topic = path.stem.partition("_")[2] if path in CHAPTERS else path.stem
+    assert all(re.fullmatch(rf"fig-{topic}-[a-z-]+", name) for name in names), names
+    assert len(set(names)) == len(names)
+
+
 # Chapters
 
 
@@ -288,8 +305,8 @@ def test_headings(path):
     assert names[-4:] == REQUIRED[1:]
 
 
-def without_own_imports(cell):
-    """The set-up cell less what it imports from the package."""
+def without_the_package(cell):
+    """The set-up cell less what it imports from the package, and less the style of figures."""
     tree = parse(cell)
 
     def is_own(node):
@@ -297,7 +314,8 @@ def without_own_imports(cell):
         names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
         return any(n.split(".")[0] == "cnnbook" for n in names)
 
-    tree.body = [node for node in tree.body if not is_own(node)]
+    own = "plotting.set_style()"
+    tree.body = [n for n in tree.body if not is_own(n) and ast.unparse(n) != own]
     return ast.unparse(tree)
 
 
@@ -306,7 +324,7 @@ def test_set_up_is_the_same_in_every_chapter(path):
     setup = code_cells(read(path))[0]
     assert is_tagged(setup)
     assert "keras.utils.set_random_seed(0)" in setup.source
-    assert without_own_imports(setup) == without_own_imports(code_cells(read(CHAPTERS[0]))[0])
+    assert without_the_package(setup) == without_the_package(code_cells(read(CHAPTERS[0]))[0])
 
 
 def exercise_labels(notebook, directive):
