@@ -1,42 +1,35 @@
 """Figures that follow the reader's theme: the gray of chapters' drawings becomes the page's ink."""
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from docutils import nodes
 from sphinx.transforms import SphinxTransform
 
 GRAY = "#7b7b7b"  # cnnbook.plotting.INK
-INKS = {"light": "#323232", "dark": "#ced6dd"}  # of text on the theme's pages
-
-
-def inked(svg, theme):
-    """The drawing with the ink of a theme."""
-    return svg.replace(GRAY, INKS[theme])
+INKS = {"light": "#323232", "dark": "#ced6dd"}  # of the text on each theme's pages
 
 
 class FollowTheme(SphinxTransform):
-    """Each drawing of a notebook as two files, of which the theme shows one."""
+    """Makes of each drawing of a notebook two files, of which the theme shows one."""
 
     default_priority = 250  # before Sphinx gathers the images
 
     def apply(self):
         for image in list(self.document.findall(nodes.image)):
-            path = Path(self.env.srcdir, self.env.doc2path(self.env.docname, base=False)).parent
-            path = path / image["uri"]
-            if path.suffix != ".svg" or not path.is_file():
+            if not image["uri"].endswith(".svg"):
                 continue
-            svg = path.read_text(encoding="utf-8")
-            if GRAY in svg:
-                image.replace_self([follow(image, path, svg, theme) for theme in INKS])
+            path = Path(self.env.relfn2path(image["uri"], self.env.docname)[1])
+            if path.is_file() and GRAY in (svg := path.read_text(encoding="utf-8")):
+                image.replace_self([inked(image, path, svg, theme) for theme in INKS])
 
 
-def follow(image, path, svg, theme):
-    """A copy of the image that is shown in one theme only."""
+def inked(image, path, svg, theme):
+    """A copy of the image, with a file of its own in the theme's ink."""
     copy = image.copy()
-    name = f"{path.stem}.{theme}.svg"
-    path.with_name(name).write_text(inked(svg, theme), encoding="utf-8")
-    copy["uri"] = (Path(image["uri"]).parent / name).as_posix()
-    copy["classes"] = [*image["classes"], f"only-{theme}"]
+    name = f"{path.stem}-{theme}.svg"
+    path.with_name(name).write_text(svg.replace(GRAY, INKS[theme]), encoding="utf-8")
+    copy["uri"] = PurePosixPath(image["uri"]).with_name(name).as_posix()
+    copy["classes"] = [*image["classes"], f"ink-{theme}"]
     return copy
 
 

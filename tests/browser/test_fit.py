@@ -53,8 +53,10 @@ FIND_CUT = """() => {
     const outer = scroller(formula.parentElement);
     if (!outer && box(formula).right > box(formula.parentElement).right + 1)
       note("a formula in a line is cut", formula);
-    if (outer && overflows(outer) && !hasEdge(outer))
-      note("a formula in a line scrolls without an edge", formula);
+    const wide = outer && box(formula).width > box(outer).width + 1;
+    if (wide && !hasEdge(outer)) note("a formula in a line scrolls without an edge", formula);
+    if (formula.parentElement === outer && !wide && hasEdge(outer))
+      note("a formula in a line fades without cause", formula);
   }
   for (const entry of shown("article td, article th")) {
     const table = scroller(entry);
@@ -117,6 +119,7 @@ BROKEN = {  # what is found: the page, the width, the style that breaks it
     "a number leaves the page": (CHAPTER, 390, ".eqno { position: relative; left: 99px }"),
     "a formula in a line is cut": (POOLING, 390, "span.math { overflow: hidden }"),
     "a formula in a line scrolls without": (CHAPTER, 390, "span.math { mask: none !important }"),
+    "a formula in a line fades": (CHAPTER, 390, "span.math { mask: linear-gradient(red, red) }"),
     "a column is squeezed": (INDEX, 1280, "table.cards { width: 40px !important }"),
     "an entry is cut": (INDEX, 1280, "td code { font-size: 99px } td code * " + WRAP),
     "a column is hidden": (INDEX, 1280, "table.cards { width: 900px } * { mask: none !important }"),
