@@ -291,8 +291,8 @@ def adjust_colors(
 
     .. math::
 
-        X'_c = V - D \max(0, \min(\kappa_c, 4 - \kappa_c, 1)), \qquad
-        \kappa_c = \bigl( o_c + 6 (\varphi + \delta) \bigr) \bmod 6
+        X'_c &= V - D \max(0, \min(\kappa_c, 4 - \kappa_c, 1)), \\
+        \kappa_c &= \bigl( o_c + 6 (\varphi + \delta) \bigr) \bmod 6
 
     :math:`b`, :math:`q` and :math:`s` are the factors of brightness, contrast
     and saturation, 1 for no change; :math:`\delta` is the turn of the hue, 0

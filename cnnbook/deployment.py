@@ -162,9 +162,9 @@ def to_onnx(model, path, *, skip=()):
 
     .. math::
 
-        \delta_{max} = \max_{i,c} \lvert y_{i,c} - \hat{y}_{i,c} \rvert, \qquad
-        \bar{\delta} = \frac{1}{NC} \sum_{i,c} \lvert y_{i,c} - \hat{y}_{i,c} \rvert, \qquad
-        a = \frac{1}{N} \sum_{i=1}^{N} \mathbb{I}(c_i = \hat{c}_i)
+        \delta_{max} &= \max_{i,c} \lvert y_{i,c} - \hat{y}_{i,c} \rvert, \\
+        \bar{\delta} &= \frac{1}{NC} \sum_{i,c} \lvert y_{i,c} - \hat{y}_{i,c} \rvert, \\
+        a &= \frac{1}{N} \sum_{i=1}^{N} \mathbb{I}(c_i = \hat{c}_i)
 
     With the symbols of :func:`parity`, :math:`\delta_{max}` is about :math:`10^{-6}` of the
     outputs for a float model, and one or two steps of the output's scale for a quantized one.
@@ -253,9 +253,9 @@ def run_onnx(path, images, *, threads=1):
 
     .. math::
 
-        \delta_{max} = \max_{i,c} \lvert y_{i,c} - \hat{y}_{i,c} \rvert, \qquad
-        \bar{\delta} = \frac{1}{NC} \sum_{i,c} \lvert y_{i,c} - \hat{y}_{i,c} \rvert, \qquad
-        a = \frac{1}{N} \sum_{i=1}^{N} \mathbb{I}(c_i = \hat{c}_i)
+        \delta_{max} &= \max_{i,c} \lvert y_{i,c} - \hat{y}_{i,c} \rvert, \\
+        \bar{\delta} &= \frac{1}{NC} \sum_{i,c} \lvert y_{i,c} - \hat{y}_{i,c} \rvert, \\
+        a &= \frac{1}{N} \sum_{i=1}^{N} \mathbb{I}(c_i = \hat{c}_i)
 
     Args:
         path: An ``.onnx`` file with one input and one output, such as :func:`to_onnx` writes.
@@ -293,9 +293,9 @@ def parity(reference, candidate, images, *, threshold=None):
 
     .. math::
 
-        \delta_{max} = \max_{i,c} \lvert y_{i,c} - \hat{y}_{i,c} \rvert, \qquad
-        \bar{\delta} = \frac{1}{NC} \sum_{i,c} \lvert y_{i,c} - \hat{y}_{i,c} \rvert, \qquad
-        a = \frac{1}{N} \sum_{i=1}^{N} \mathbb{I}(c_i = \hat{c}_i)
+        \delta_{max} &= \max_{i,c} \lvert y_{i,c} - \hat{y}_{i,c} \rvert, \\
+        \bar{\delta} &= \frac{1}{NC} \sum_{i,c} \lvert y_{i,c} - \hat{y}_{i,c} \rvert, \\
+        a &= \frac{1}{N} \sum_{i=1}^{N} \mathbb{I}(c_i = \hat{c}_i)
 
     :math:`y_{i,c}` and :math:`\hat{y}_{i,c}` are the outputs of the two for image :math:`i` and
     class :math:`c`, :math:`c_i` and :math:`\hat{c}_i` the classes with the largest. The first

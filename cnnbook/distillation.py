@@ -68,8 +68,8 @@ def distillation_loss(
 
     .. math::
 
-        \mathcal{L}_{KD} = \alpha \mathcal{L}_{CE}(y, \hat{y}_S)
-        + (1-\alpha) T^2 \mathcal{L}_{KL}(\text{softmax}(z_T/T), \text{softmax}(z_S/T))
+        \mathcal{L}_{KD} = {} & \alpha \mathcal{L}_{CE}(y, \hat{y}_S) \\
+        & + (1-\alpha) T^2 \mathcal{L}_{KL}(\text{softmax}(z_T/T), \text{softmax}(z_S/T))
 
     and the mean, ``reduction="mean"`` and the default, is :eq:`eq-distill-mean`
 
@@ -151,12 +151,12 @@ def distillation_loss_gradient(
     .. math::
 
         \frac{\partial \mathcal{L}_{KD}}{\partial z_{S,i,c}}
-        = \alpha (\hat{y}_{S,i,c} - y_{i,c}) + (1 - \alpha)\, T (q_{i,c} - p_{i,c}), \qquad
+        &= \alpha (\hat{y}_{S,i,c} - y_{i,c}) + (1 - \alpha)\, T (q_{i,c} - p_{i,c}), \\
         \frac{\partial \bar{\mathcal{L}}_{KD}}{\partial z_{S,i,c}}
-        = \frac{1}{N} \frac{\partial \mathcal{L}_{KD}}{\partial z_{S,i,c}}
+        &= \frac{1}{N} \frac{\partial \mathcal{L}_{KD}}{\partial z_{S,i,c}}
 
-    with the symbols of :func:`distillation_loss`. The left form belongs to
-    ``reduction="sum"``, the right one to ``"mean"``. One factor :math:`T` of the
+    with the symbols of :func:`distillation_loss`. The first line belongs to
+    ``reduction="sum"``, the second to ``"mean"``. One factor :math:`T` of the
     two is used up by the softened softmax. Each row sums to 0.
 
     Args:

@@ -70,8 +70,8 @@ def channel_moments(images, *, data_format=None):
 
     .. math::
 
-        \mu_c = \frac{1}{NHW} \sum_{n=1}^{N} \sum_{i=1}^{H} \sum_{j=1}^{W} X_{n,c,i,j}, \qquad
-        \sigma_c = \sqrt{\frac{1}{NHW} \sum_{n=1}^{N} \sum_{i=1}^{H} \sum_{j=1}^{W}
+        \mu_c &= \frac{1}{NHW} \sum_{n=1}^{N} \sum_{i=1}^{H} \sum_{j=1}^{W} X_{n,c,i,j}, \\
+        \sigma_c &= \sqrt{\frac{1}{NHW} \sum_{n=1}^{N} \sum_{i=1}^{H} \sum_{j=1}^{W}
         (X_{n,c,i,j} - \mu_c)^2}
 
     A stream is read batch by batch. What was seen (1) and the next part (2)

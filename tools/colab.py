@@ -16,6 +16,7 @@ import yaml
 from pybtex.database import parse_file
 from pybtex.richtext import Text
 
+from tools.captions import with_captions
 from tools.notebooks import ROOT, NotebookError, find_notebooks, serialize, write_atomically
 
 INSTALL = """\
@@ -146,7 +147,7 @@ class Book:
         urls = tomllib.loads((root / "pyproject.toml").read_text())["project"]["urls"]
         book = cls(root, urls["Repository"].rstrip("/"), urls["Documentation"].rstrip("/"))
         for path in find_notebooks(root=root):
-            cells = nbformat.read(path, as_version=4).cells
+            cells = with_captions(nbformat.read(path, as_version=4).cells)
             text = "\n\n".join(c.source for c in cells if c.cell_type == "markdown")
             book.add_page(path.relative_to(root).with_suffix("").as_posix(), text)
         for path in sorted((root / "book").rglob("*.md")):
@@ -306,9 +307,12 @@ class Converter:
         return "\n" + textwrap.indent(quoted, "> ", lambda line: True).replace("> \n", ">\n") + "\n"
 
     def figure(self, block):
+        caption = self.markdown(block.body)
+        if not block.argument:  # the picture is a cell's output
+            number, _ = self.book.targets[block.options["name"]]
+            return f"**{number}.** {caption}"
         alt = " ".join(block.options.get("alt", "").split())
         picture = f"![{alt}]({self.link(block.argument)})"
-        caption = self.markdown(block.body)
         return f"{picture}\n\n*{caption}*" if caption else picture
 
     def display(self, body, label):
@@ -488,7 +492,7 @@ def convert(notebook, page, book):
         NotebookError: If anything of MyST has no counterpart; it names each.
     """
     converter = Converter(book, page)
-    cells = converter.cells(notebook.cells)
+    cells = converter.cells(with_captions(notebook.cells))
     if converter.problems:
         listed = "\n".join(f"  {p}" for p in dict.fromkeys(converter.problems))
         raise NotebookError(f"{page}: not resolved for Colab:\n{listed}")

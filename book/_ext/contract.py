@@ -16,7 +16,7 @@ LABELED = re.compile(
     r"^\s*\$\$(?P<body>(?:(?!\$\$).)+?)\$\$[ \t]*\((?P<label>[\w-]+)\)", re.M | re.S
 )
 CITED = re.compile(r":eq:`(?:[^`<]*<)?([\w-]+)>?`")
-SPACING = re.compile(r"\\(?:qquad|quad|[,;:!])|~|&")
+SPACING = re.compile(r"\\\\|\\(?:qquad|quad|[,;:!])|\{\}|~|&")
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def fold(latex):
 
 
 def bare(latex):
-    """The folded LaTeX without alignment and spacing commands: what is compared with the spec."""
+    """The folded LaTeX without alignment, line breaks and spacing, as the spec is compared."""
     return SPACING.sub("", fold(SPACING.sub(" ", latex)))
 
 

@@ -27,7 +27,7 @@ def draw_padded(ax, image, pads, numbers, cmap):
     (top, _), (left, _) = pads
     rows, columns = padded.shape[:2]
     extent = (-left - 0.5, columns - left - 0.5, rows - top - 0.5, -top - 0.5)
-    ax.imshow(padded, cmap=cmap, vmin=vmin, vmax=vmax, extent=extent, interpolation="nearest")
+    ax.imshow(padded, cmap=cmap, vmin=vmin, vmax=vmax, extent=extent, interpolation="antialiased")
     if any(map(any, pads)):
         size = image.shape[1], image.shape[0]
         ax.add_patch(Rectangle((-0.5, -0.5), *size, fill=False, ls="--", lw=1.5, ec="tab:blue"))

@@ -40,7 +40,8 @@ TEXT_CONTRAST = f"""selector => {{
 FIGURE_CONTRAST = f"""() => {{
   {COLORS}
   // Of every figure as it is shown: its background, the corner, against what differs most from it.
-  return [...document.querySelectorAll(".cell_output img")].map(image => {{
+  const shown = [...document.querySelectorAll(".cell_output img")].filter(i => i.checkVisibility());
+  return shown.map(image => {{
     const canvas = document.createElement("canvas");
     canvas.width = image.naturalWidth; canvas.height = image.naturalHeight;
     const context = canvas.getContext("2d");
