@@ -4,7 +4,6 @@ Chapter: ``notebooks/10_losses.ipynb``.
 """
 
 import math
-import sys
 from numbers import Real
 
 import keras
@@ -12,6 +11,7 @@ import numpy as np
 from keras import ops
 
 from cnnbook._shared import arguments
+from cnnbook._training.tracing import values_of
 from cnnbook.softmax import log_softmax, softmax
 
 __all__ = [
@@ -53,18 +53,6 @@ def _require_same_shape(y_true, y_pred):
         )
 
 
-def _values(tensor):
-    """The tensor as a NumPy array; None while a function is traced, when there are no values."""
-    torch = sys.modules.get("torch")  # the one compiler in which the conversion below succeeds
-    if torch is not None and torch.compiler.is_compiling():
-        return None
-    try:
-        values = np.asarray(ops.convert_to_numpy(tensor))
-    except (TypeError, NotImplementedError, RuntimeError):  # JAX, TensorFlow, PyTorch
-        return None
-    return values if values.dtype.kind in "biu" else values.astype("float64")
-
-
 def _require_values(name, values, is_right, expectation):
     if not np.all(is_right):  # NaN is never right
         index = tuple(int(i) for i in np.argwhere(~is_right)[0])
@@ -73,14 +61,14 @@ def _require_values(name, values, is_right, expectation):
 
 
 def _require_between(name, tensor, expectation="lie between 0 and 1"):
-    values = _values(tensor)
+    values = values_of(tensor)
     if values is not None:
         _require_values(name, values, (values >= 0) & (values <= 1), expectation)
 
 
 def _require_distributions(name, tensor):
     """Rows that are not negative and sum to 1, as far as their dtype can tell."""
-    values = _values(tensor)
+    values = values_of(tensor)
     if values is None:
         return
     short = keras.backend.standardize_dtype(tensor.dtype) in ("float16", "bfloat16")
@@ -98,7 +86,7 @@ def _one_hot(labels, classes):
             f"y_true of shape {tuple(labels.shape)} must hold integers, one class for each row, "
             f"got dtype {dtype}."
         )
-    values = _values(labels)
+    values = values_of(labels)
     if values is not None:
         is_class = (values >= 0) & (values < classes)
         _require_values("y_true", values, is_class, f"hold classes from 0 to {classes - 1}")
@@ -391,8 +379,8 @@ def focal_loss(y_true, y_pred, *, gamma=2.0, alpha=0.25, from_logits=False, redu
     loses its weight, :math:`\alpha` weighs yes against no. It is the binary
     form of its paper, one question to each output; with several classes it
     asks for each class separately. With ``from_logits`` the logarithm is that
-    of :func:`binary_cross_entropy`, and :math:`1 - p` is computed as
-    :math:`\sigma` of minus the logit, without cancellation.
+    of :func:`binary_cross_entropy`, and :math:`1 - p` is computed as the
+    sigmoid of minus the logit, without cancellation.
 
     Args:
         y_true: :math:`y`, any shape, each value 0 or 1.
@@ -432,7 +420,7 @@ def focal_loss(y_true, y_pred, *, gamma=2.0, alpha=0.25, from_logits=False, redu
         _require_number("alpha", alpha, lambda a: 0 <= a <= 1, "from 0 to 1, or None")
     y, y_pred = arguments.as_float(y_true, y_pred)
     _require_same_shape(y, y_pred)
-    labels = _values(y)
+    labels = values_of(y)
     if labels is not None:
         _require_values("y_true", labels, (labels == 0) | (labels == 1), "be 0 or 1")
     log_yes, log_no = _binary_logs(y, y_pred, from_logits)

@@ -328,9 +328,9 @@ def group_norm(x, gamma=None, beta=None, *, groups, epsilon=1e-3, axis=-1):
         {\sqrt{\sigma_{n,g(c)}^2 + \epsilon}} + \beta_c, \quad
         g(c) = \left\lfloor \frac{c\,G}{C} \right\rfloor
 
-    :math:`\mu_{n,g}` and :math:`\sigma_{n,g}^2` are mean and biased variance
-    over all pixels and over the :math:`C / G` neighboring channels of group
-    :math:`g` of image :math:`n`; :math:`c` counts from 0.
+    :math:`\mu_{n,g(c)}` and :math:`\sigma_{n,g(c)}^2` are mean and biased
+    variance over all pixels and over the :math:`C / G` neighboring channels of
+    group :math:`g(c)` of image :math:`n`; :math:`c` counts from 0.
 
     Args:
         x: Activations, two or more dimensions, the batch on the first axis.

@@ -179,17 +179,10 @@ def momentum_step(parameters, gradients, velocity, *, learning_rate, momentum=0.
 
 
 def adam_state(parameters):
-    r"""The averages before Adam's first step, :eq:`eq-adam-m` and :eq:`eq-adam-v`: zeros.
+    r"""The averages before Adam's first step: zeros.
 
-    .. math::
-
-        m_t = \beta_1 m_{t-1} + (1 - \beta_1) g_t, \qquad m_0 = 0
-
-    .. math::
-
-        v_t = \beta_2 v_{t-1} + (1 - \beta_2) g_t^2, \qquad v_0 = 0
-
-    Symbols as in :func:`adam_step`.
+    They are the :math:`m_0` of :eq:`eq-adam-m` and the :math:`v_0` of :eq:`eq-adam-v`, which
+    :func:`adam_step` computes from then on.
 
     Args:
         parameters: A list of arrays of any shapes.
@@ -232,15 +225,18 @@ def _one_minus_power(beta, step):
 
 def _adam(parameters, gradients, state, beta_1, beta_2, epsilon):
     """The parameters, for each of them m_hat / (sqrt(v_hat) + epsilon), and the next state."""
-    beta_1, beta_2 = _number("beta_1", beta_1, below=1), _number("beta_2", beta_2, below=1)
+    beta_1 = _number("beta_1", beta_1, below=1)
+    beta_2 = _number("beta_2", beta_2, below=1)
     epsilon = _number("epsilon", epsilon)
     step, averages = _parse_state(state)
-    thetas, directions, following = [], [], {"step": step, "m": [], "v": []}
+    following = {"step": step, "m": [], "v": []}
+    thetas, directions = [], []
     for p, g, m, v in _aligned(parameters, gradients=gradients, **averages):
         t = ops.cast(step, p.dtype)
         m = beta_1 * m + (1 - beta_1) * g
         v = beta_2 * v + (1 - beta_2) * g * g
-        m_hat, v_hat = m / _one_minus_power(beta_1, t), v / _one_minus_power(beta_2, t)
+        m_hat = m / _one_minus_power(beta_1, t)
+        v_hat = v / _one_minus_power(beta_2, t)
         thetas.append(p)
         directions.append(m_hat / (ops.sqrt(v_hat) + epsilon))
         following["m"].append(m)
@@ -345,7 +341,8 @@ def adamw_step(
 
     :math:`\lambda` is the weight decay: each step shrinks every parameter by
     the factor :math:`1 - \eta \lambda`, whatever its gradients were. The
-    other symbols are those of :func:`adam_step`.
+    other symbols are those of :func:`adam_step`, from :eq:`eq-adam-m` to
+    :eq:`eq-adam-update`.
 
     Args:
         parameters: :math:`\theta_t`, a list of arrays of any shapes. All of

@@ -82,7 +82,8 @@ def _divisors(x, window, strides, paddings, counts, count_include_pad):
 
 def _place(part, offset, strides, sizes):
     """The transpose of `shifted_view`: puts the entries at one position of every window."""
-    n, (rows, columns), c = ops.shape(part)[0], part.shape[1:3], part.shape[-1]
+    n = ops.shape(part)[0]
+    rows, columns, c = part.shape[1:]
     down, right = strides
     spread = ops.reshape(part, (n, rows, 1, columns, 1, c))
     spread = ops.pad(spread, ((0, 0), (0, 0), (0, down - 1), (0, 0), (0, right - 1), (0, 0)))
@@ -190,8 +191,8 @@ def avg_pool2d(
         X_{c,\; s_h i + m - p_t,\; s_w j + n - p_l}
 
     :math:`\mathcal{P}_{i,j}` holds the positions of the window that lie
-    inside the image. With ``count_include_pad=True`` it holds all
-    :math:`k_h k_w` positions, and :math:`X` is 0 outside the image.
+    inside the image. With ``count_include_pad=True`` it holds all positions of
+    the window, and :math:`X` is 0 outside the image.
 
     Args:
         x: As in :func:`max_pool2d`.

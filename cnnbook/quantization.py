@@ -174,7 +174,8 @@ def dequantize(q, scale, zero_point=0, *, axis=None):
 
         \hat{w} = s\,(q - z)
 
-    For a :math:`w` that was not clipped, :math:`\lvert \hat{w} - w \rvert \le s / 2`.
+    For a :math:`w` that :eq:`eq-quantize` did not clip,
+    :math:`\lvert \hat{w} - w \rvert \le s / 2`.
 
     Args:
         q: :math:`q`, integers of any shape.
@@ -217,11 +218,11 @@ def fake_quantize(x, minimum, maximum, *, bits=8, axis=None, symmetric=False):
         \mathbb{I}\left(q_{min} \le v \le q_{max}\right)
 
     Scale :math:`s` and zero point :math:`z` come from the range by
-    :func:`quantization_parameters`. The true derivative of the steps is 0 almost everywhere,
-    and nothing could be learned through them. The straight-through gradient pretends that the
-    steps are not there where nothing was clipped (:math:`\mathbb{I}` is 1 there and 0
-    elsewhere): a definition and not a derivation, hence the :math:`:=`. The range itself
-    gets no gradient.
+    :eq:`eq-quantization-parameters`, :func:`quantization_parameters`. The true derivative of the
+    steps is 0 almost everywhere, and nothing could be learned through them. The straight-through
+    gradient pretends that the steps are not there where nothing was clipped (:math:`\mathbb{I}` is
+    1 there and 0 elsewhere): a definition and not a derivation, hence the :math:`:=`. The range
+    itself gets no gradient.
 
     Args:
         x: Any shape.
@@ -452,7 +453,7 @@ def quantize_aware(model, *, bits=8, skip=()):
 
     A hat is :func:`fake_quantize`: weights with a symmetric range of their own for each filter
     :math:`k`, at least 1/1024 of the largest, so that the int32 bias of a nearly dead filter
-    fits; layer inputs :math:`x` and outputs with one range for the whole tensor, which follows
+    fits; layer inputs and outputs with one range for the whole tensor, which follows
     what comes by in training. Batch normalization is folded into the layer before it
     (:func:`~cnnbook.normalization.fold_batch_norm`, moving averages), so the copy has none:
     what is trained is what will be computed. A normalization that stands elsewhere becomes a 1x1
@@ -495,18 +496,14 @@ def quantize_aware(model, *, bits=8, skip=()):
 def quantize_after_training(model, calibration_images, *, bits=8, skip=()):
     r"""A copy of a CNN with quantized weights and activations that needs no training.
 
-    The copy is that of :func:`quantize_aware`, :eq:`eq-quantize-aware`; the range of each
-    activation is what the calibration images show, :eq:`eq-calibrate`.
-
-    .. math::
-
-        y = \hat{f}\left(\hat{W}' * \hat{x} + b'\right), \qquad
-        W'_{\cdot,k} = \frac{\gamma_k}{\sqrt{\sigma_k^2 + \epsilon}}\, W_{\cdot,k}
+    The range of each activation is what the calibration images show, :eq:`eq-calibrate`:
 
     .. math::
 
         x_{min} = \min_{i \in \text{calibration}} x_i, \qquad
         x_{max} = \max_{i \in \text{calibration}} x_i
+
+    Otherwise the copy is that of :func:`quantize_aware`, :eq:`eq-quantize-aware`.
 
     Args:
         model: A built Functional or Sequential model. It stays as it is.
