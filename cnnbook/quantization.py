@@ -387,15 +387,11 @@ def integer_conv2d(
         >>> [int(q) for q in ops.reshape(y, (-1,))]  # 30 / 12 - 5 and 60 / 12 - 5
         [-2, 0]
     """
-    x, kernel = ops.convert_to_tensor(x), ops.convert_to_tensor(kernel)
-    bias = None if bias is None else ops.convert_to_tensor(bias)
-    for name, tensor, dtype in (
-        ("x", x, "int8"),
-        ("kernel", kernel, "int8"),
-        ("bias", bias, "int32"),
-    ):
-        if tensor is not None and keras.backend.standardize_dtype(tensor.dtype) != dtype:
-            raise ValueError(f"{name} must be of dtype {dtype}, got {tensor.dtype}.")
+    x = _integers("x", x, "int8")
+    kernel = _integers("kernel", kernel, "int8")
+    bias = None if bias is None else _integers("bias", bias, "int32")
+    arguments.require_rank("x", x, 4)
+    arguments.require_rank("kernel", kernel, 4)
     z_x = _int8("input_zero_point", input_zero_point)
     z_y = _int8("output_zero_point", output_zero_point)
     q_min, q_max = (_int8("output_range", end) for end in output_range)
@@ -403,8 +399,6 @@ def integer_conv2d(
         raise ValueError(f"output_range must be (smaller, larger), got {output_range!r}.")
     channels_first = arguments.is_channels_first(data_format)
     x = arguments.to_channels_last(x, channels_first)
-    geometry = convolution._geometry(x, kernel, strides, padding, dilation_rate, groups)
-    strides, dilations, paddings, counts = geometry
     m, e = fixed_point_multiplier(
         _factors(input_scale, kernel_scale, output_scale, kernel.shape[-1])
     )
@@ -413,11 +407,19 @@ def integer_conv2d(
         raise ValueError(
             f"kernel adds up {entries} products, too many for exact 32-bit arithmetic."
         )
-    x = convolution._pad(ops.cast(x, "int32") - z_x, paddings)  # 0 is the real number 0 here
-    sums = convolution._correlate(x, ops.cast(kernel, "int32"), strides, dilations, groups, counts)
-    y = _times_fixed_point(convolution._add_bias(sums, bias), m, e) + z_y
+    x = ops.cast(x, "int32") - z_x  # so that the zeros of the padding are the real number 0
+    kernel = ops.cast(kernel, "int32")
+    sums = convolution.correlate(x, kernel, bias, strides, padding, dilation_rate, groups)
+    y = _times_fixed_point(sums, m, e) + z_y
     y = ops.cast(ops.clip(y, q_min, q_max), "int8")
     return arguments.from_channels_last(y, channels_first)
+
+
+def _integers(name, array, dtype):
+    tensor = ops.convert_to_tensor(array)
+    if keras.backend.standardize_dtype(tensor.dtype) != dtype:
+        raise ValueError(f"{name} must be of dtype {dtype}, got {tensor.dtype}.")
+    return tensor
 
 
 def _int8(name, value):
