@@ -11,7 +11,7 @@ import numpy as np
 from keras import ops
 
 from cnnbook._shared import arguments
-from cnnbook._training.tracing import values_of
+from cnnbook._shared.tracing import values_of
 from cnnbook.softmax import log_softmax, softmax
 
 __all__ = [

@@ -7,6 +7,8 @@ from keras import ops
 
 def values_of(tensor):
     """The tensor as a NumPy array; None while a function is traced, when there are no values."""
+    if isinstance(tensor, keras.KerasTensor):
+        return None
     if keras.backend.backend() == "torch":
         import torch
 
