@@ -427,17 +427,17 @@ def random_erasing(
         X'_{c,i,j} = X_{c,i,j} + (f - X_{c,i,j})\, \mathbb{I}((i, j) \in E)
 
     :math:`f` is the fill and :math:`E` the rectangle, empty with the
-    probability that an image stays as it is. Its share :math:`a` of the area
-    and the logarithm of its ratio :math:`r` of height to width are drawn
-    evenly; the height :math:`\sqrt{a H W r}` and the width
-    :math:`\sqrt{a H W / r}` are rounded and cut to the image's, and its place
-    is drawn evenly among those where it fits.
+    probability that an image stays as it is. Its share of the area and the
+    logarithm of its ratio of height to width are drawn evenly; the height (the
+    root of area times ratio) and the width (the root of area by ratio) are
+    rounded and cut to the image's, and its place is drawn evenly among those
+    where it fits.
 
     Args:
         images: :math:`X`, shape (N, H, W, C), any numbers.
         probability: To erase something, in [0, 1].
-        area: The smallest and the largest :math:`a`, above 0 and at most 1.
-        ratio: The smallest and the largest :math:`r`, above 0.
+        area: The smallest and the largest share of the area, above 0 and at most 1.
+        ratio: The smallest and the largest ratio, height by width, above 0.
         fill: :math:`f`, a number.
         seed: An int, which gives the same images at every call, or a
             ``keras.random.SeedGenerator``, which gives new ones.
@@ -540,9 +540,9 @@ def cutmix(images, labels, *, alpha, seed, data_format=None):
     :math:`\overline{M_n}`, its mean, the share of the area that the partner
     :math:`\pi(n)` really got. The rectangle is to have the share
     :math:`1 - \lambda_n` with :math:`\lambda_n \sim \text{Beta}(\alpha,
-    \alpha)`: its sides are :math:`H \sqrt{1 - \lambda_n}` and :math:`W
-    \sqrt{1 - \lambda_n}`, rounded down, its middle is any pixel, and what
-    reaches over the border is cut off.
+    \alpha)`: its sides are those of the image times
+    :math:`\sqrt{1 - \lambda_n}`, rounded down, its middle is any pixel, and
+    what reaches over the border is cut off.
 
     Args:
         images: :math:`X`, shape (N, H, W, C), any numbers.

@@ -210,6 +210,15 @@ def _add_bias(y, bias):
     return y + bias
 
 
+def correlate(x, kernel, bias, strides, padding, dilation_rate, groups):
+    """:func:`conv2d` of tensors with the channels last, in whichever dtype they have."""
+    strides, dilations, paddings, counts = _geometry(
+        x, kernel, strides, padding, dilation_rate, groups
+    )
+    y = _correlate(_pad(x, paddings), kernel, strides, dilations, groups, counts)
+    return _add_bias(y, bias)
+
+
 def _sent(dy, kernel, groups):
     """What each pixel of dy sends through each kernel entry, entry by entry."""
     kh, kw, c_in, c_out = kernel.shape
@@ -357,11 +366,7 @@ def conv2d(
     x, kernel, bias = arguments.as_float(x=x, kernel=kernel, bias=bias, optional=("bias",))
     arguments.require_rank("x", x, 4)
     x = arguments.to_channels_last(x, channels_first)
-    strides, dilations, paddings, counts = _geometry(
-        x, kernel, strides, padding, dilation_rate, groups
-    )
-    y = _correlate(_pad(x, paddings), kernel, strides, dilations, groups, counts)
-    y = _add_bias(y, bias)
+    y = correlate(x, kernel, bias, strides, padding, dilation_rate, groups)
     return arguments.from_channels_last(y, channels_first)
 
 

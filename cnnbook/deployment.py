@@ -76,14 +76,8 @@ def to_litert(
     r"""Writes a model as a LiteRT file (.tflite), :eq:`eq-int8-file`.
 
     A float model becomes a float32 file, which computes what the model computes. A quantized one
-    becomes a file of integers only, and so does a float model with calibration images:
-
-    .. math::
-
-        q_x = \text{clip}\left(\text{round}(x / s_x) + z_x,\, -128,\, 127\right), \qquad
-        \hat{y} = s_y \left( F(q_x) - z_y \right)
-
-    :math:`F` is what the file computes, int8 numbers from int8 numbers
+    becomes a file of integers only, and so does a float model with calibration images. Such a
+    file computes the :math:`F` of the equation, int8 numbers from int8 numbers
     (:func:`~cnnbook.quantization.integer_conv2d`). The scales :math:`s_x`, :math:`s_y`
     and zero points :math:`z_x`, :math:`z_y` of input and output stand in it. Whoever runs it by
     other means than :func:`run_litert` has to do the two steps around :math:`F`.
@@ -160,12 +154,6 @@ def to_litert(
 def to_onnx(model, path, *, skip=()):
     r"""Writes a model as an ONNX file, which differs from it by rounding alone, :eq:`eq-parity`.
 
-    .. math::
-
-        \delta_{max} &= \max_{i,c} \lvert y_{i,c} - \hat{y}_{i,c} \rvert, \\
-        \bar{\delta} &= \frac{1}{NC} \sum_{i,c} \lvert y_{i,c} - \hat{y}_{i,c} \rvert, \\
-        a &= \frac{1}{N} \sum_{i=1}^{N} \mathbb{I}(c_i = \hat{c}_i)
-
     With the symbols of :func:`parity`, :math:`\delta_{max}` is about :math:`10^{-6}` of the
     outputs for a float model, and one or two steps of the output's scale for a quantized one.
 
@@ -212,8 +200,10 @@ def run_litert(path, images, *, threads=1):
         q_x = \text{clip}\left(\text{round}(x / s_x) + z_x,\, -128,\, 127\right), \qquad
         \hat{y} = s_y \left( F(q_x) - z_y \right)
 
-    with the symbols of :func:`to_litert`. A float32 file is :math:`F` alone. What lies a little
-    outside of the input's range is clipped, as the quantized model itself does.
+    :math:`F` is what the file computes; the scales :math:`s_x`, :math:`s_y` and zero points
+    :math:`z_x`, :math:`z_y` of its input and output stand in it. A float32 file is :math:`F`
+    alone. What lies a little outside of the input's range is clipped, as the quantized model
+    itself does.
 
     Args:
         path: A ``.tflite`` file with one input and one output.
@@ -250,12 +240,6 @@ def run_onnx(path, images, *, threads=1):
     r"""Runs an ONNX file on float images, all at once.
 
     Its outputs are the :math:`\hat{y}` of :eq:`eq-parity`.
-
-    .. math::
-
-        \delta_{max} &= \max_{i,c} \lvert y_{i,c} - \hat{y}_{i,c} \rvert, \\
-        \bar{\delta} &= \frac{1}{NC} \sum_{i,c} \lvert y_{i,c} - \hat{y}_{i,c} \rvert, \\
-        a &= \frac{1}{N} \sum_{i=1}^{N} \mathbb{I}(c_i = \hat{c}_i)
 
     Args:
         path: An ``.onnx`` file with one input and one output, such as :func:`to_onnx` writes.
@@ -400,8 +384,8 @@ def latency(runs, *, repeats=50, warm_up=5, threads=1):
 
         \tilde{t} = \text{median}(t_{w+1}, t_{w+2}, \dots, t_{w+n})
 
-    :math:`t_j` is the time of call :math:`j`; the first :math:`w` calls do not count, because
-    they allocate and fill caches. Several candidates take turns, call by call, so that whatever
+    Each :math:`t` is the time of one call; the first :math:`w` calls do not count, because they
+    allocate and fill caches. Several candidates take turns, call by call, so that whatever
     else the machine does strikes all alike: compare within one call of this function only.
 
     Args:

@@ -155,7 +155,7 @@ def distillation_loss_gradient(
         \frac{\partial \bar{\mathcal{L}}_{KD}}{\partial z_{S,i,c}}
         &= \frac{1}{N} \frac{\partial \mathcal{L}_{KD}}{\partial z_{S,i,c}}
 
-    with the symbols of :func:`distillation_loss`. The first line belongs to
+    with the symbols of :eq:`eq-distill`, :func:`distillation_loss`. The first line belongs to
     ``reduction="sum"``, the second to ``"mean"``. One factor :math:`T` of the
     two is used up by the softened softmax. Each row sums to 0.
 
@@ -356,8 +356,8 @@ def distill(
 
     for every batch of images :math:`x` with labels :math:`y`.
     :math:`f_{\theta_S}` and :math:`f_{\theta_T}` are the logits of student and
-    teacher, :math:`\bar{\mathcal{L}}_{KD}` is :func:`distillation_loss`, and
-    :math:`\text{update}` the optimizer's rule. It is carried out by
+    teacher, :math:`\bar{\mathcal{L}}_{KD}` is the mean of :eq:`eq-distill`,
+    :func:`distillation_loss`, and :math:`\text{update}` the optimizer's rule. It is carried out by
     ``keras.distillation.Distiller`` with ``LogitsDistillation``, whose ``loss`` must be
     ``keras.losses.KLDivergence()`` for that: its default compares the logits
     themselves, without softmax and :math:`T^2` (Keras 3.15.1). The penalties of

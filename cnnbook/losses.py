@@ -6,6 +6,7 @@ Chapter: ``notebooks/10_losses.ipynb``.
 from keras import ops
 
 from cnnbook._shared import arguments, labels
+from cnnbook._shared.tracing import values_of
 from cnnbook.softmax import log_softmax, softmax
 
 __all__ = [
@@ -287,8 +288,8 @@ def focal_loss(y_true, y_pred, *, gamma=2.0, alpha=0.25, from_logits=False, redu
     loses its weight, :math:`\alpha` weighs yes against no. It is the binary
     form of its paper, one question to each output; with several classes it
     asks for each class separately. With ``from_logits`` the logarithm is that
-    of :func:`binary_cross_entropy`, and :math:`1 - p` is computed as
-    :math:`\sigma` of minus the logit, without cancellation.
+    of :func:`binary_cross_entropy`, and :math:`1 - p` is computed as the
+    sigmoid of minus the logit, without cancellation.
 
     Args:
         y_true: :math:`y`, any shape, each value 0 or 1.
@@ -328,7 +329,7 @@ def focal_loss(y_true, y_pred, *, gamma=2.0, alpha=0.25, from_logits=False, redu
     if alpha is not None:
         alpha = arguments.number("alpha", alpha, at_least=0, at_most=1)
     y, y_pred = _same_shape(y_true, y_pred)
-    values = labels.values_of(y)
+    values = values_of(y)
     if values is not None:
         labels.require_values("y_true", values, (values == 0) | (values == 1), "be 0 or 1")
     log_yes, log_no = _binary_logs(y, y_pred, from_logits)

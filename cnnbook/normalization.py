@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from cnnbook._shared import arguments, labels
+from cnnbook._shared.tracing import values_of
 
 __all__ = [
     "batch_moments",
@@ -40,7 +41,7 @@ def _require_values(x, axes):
 
 def _require_variances(variance):
     """No number below 0, where the values are known: its root would be NaN."""
-    values = labels.values_of(variance)
+    values = values_of(variance)
     if values is not None:
         labels.require_values("variance", values, ~(values < 0), "not be negative")
 
@@ -326,9 +327,9 @@ def group_norm(x, gamma=None, beta=None, *, groups, epsilon=1e-3, axis=-1):
         {\sqrt{\sigma_{n,g(c)}^2 + \epsilon}} + \beta_c, \quad
         g(c) = \left\lfloor \frac{c\,G}{C} \right\rfloor
 
-    :math:`\mu_{n,g}` and :math:`\sigma_{n,g}^2` are mean and biased variance
-    over all pixels and over the :math:`C / G` neighboring channels of group
-    :math:`g` of image :math:`n`; :math:`c` counts from 0.
+    :math:`\mu_{n,g(c)}` and :math:`\sigma_{n,g(c)}^2` are mean and biased
+    variance over all pixels and over the :math:`C / G` neighboring channels of
+    group :math:`g(c)` of image :math:`n`; :math:`c` counts from 0.
 
     Args:
         x: Activations, two or more dimensions, the batch on the first axis.

@@ -171,17 +171,10 @@ def momentum_step(parameters, gradients, velocity, *, learning_rate, momentum=0.
 
 
 def adam_state(parameters):
-    r"""The averages before Adam's first step, :eq:`eq-adam-m` and :eq:`eq-adam-v`: zeros.
+    r"""The averages before Adam's first step: zeros.
 
-    .. math::
-
-        m_t = \beta_1 m_{t-1} + (1 - \beta_1) g_t, \qquad m_0 = 0
-
-    .. math::
-
-        v_t = \beta_2 v_{t-1} + (1 - \beta_2) g_t^2, \qquad v_0 = 0
-
-    Symbols as in :func:`adam_step`.
+    They are the :math:`m_0` of :eq:`eq-adam-m` and the :math:`v_0` of :eq:`eq-adam-v`, which
+    :func:`adam_step` computes from then on.
 
     Args:
         parameters: A list of arrays of any shapes.
@@ -340,7 +333,8 @@ def adamw_step(
 
     :math:`\lambda` is the weight decay: each step shrinks every parameter by
     the factor :math:`1 - \eta \lambda`, whatever its gradients were. The
-    other symbols are those of :func:`adam_step`.
+    other symbols are those of :func:`adam_step`, from :eq:`eq-adam-m` to
+    :eq:`eq-adam-update`.
 
     Args:
         parameters: :math:`\theta_t`, a list of arrays of any shapes. All of

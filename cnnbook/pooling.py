@@ -194,8 +194,8 @@ def avg_pool2d(
         X_{c,\; s_h i + m - p_t,\; s_w j + n - p_l}
 
     :math:`\mathcal{P}_{i,j}` holds the positions of the window that lie
-    inside the image. With ``count_include_pad=True`` it holds all
-    :math:`k_h k_w` positions, and :math:`X` is 0 outside the image.
+    inside the image. With ``count_include_pad=True`` it holds all positions of
+    the window, and :math:`X` is 0 outside the image.
 
     Args:
         x: As in :func:`max_pool2d`.

@@ -109,13 +109,13 @@ def magnitude_mask(weights, sparsity):
         M_i = \mathbb{I}(r_i > Z), \qquad Z = \lfloor s P \rfloor
 
     :math:`P` is the number of weights, :math:`s` the sparsity and :math:`Z`
-    the number of weights that go. :math:`r_i` is the rank of :math:`|w_i|`
-    among all :math:`P` magnitudes, 1 for the smallest; of equal magnitudes the
-    weight that comes first, row by row, has the lower rank. So exactly
+    the number of weights that go. :math:`r_i` is the rank of weight :math:`i`
+    among all :math:`P` by its magnitude, 1 for the smallest; of equal magnitudes
+    the weight that comes first, row by row, has the lower rank. So exactly
     :math:`Z` weights go, whatever the ties.
 
     Args:
-        weights: :math:`w`, an array of any shape; its shape must be static.
+        weights: An array of any shape; its shape must be static.
         sparsity: :math:`s`, a Python number in [0, 1). At least one weight
             stays.
 
@@ -150,15 +150,14 @@ def n_m_mask(weights, n, m):
 
         M_i = \mathbb{I}(r_i > m - n)
 
-    :math:`r_i` is the rank of :math:`|w_i|` among the :math:`m` weights of its
-    group, 1 for the smallest, of equal magnitudes the one that comes first. A
-    group is :math:`m` neighbors along the input axis, which is the last but
+    :math:`r_i` is the rank of weight :math:`i` by its magnitude among the
+    :math:`m` of its group, 1 for the smallest, of equal magnitudes the one that
+    comes first. A group is :math:`m` neighbors along the input axis, which is the last but
     one: ``C_in`` of a kernel ``(kh, kw, C_in, C_out)``, ``D`` of a dense kernel
     ``(D, K)``. The groups begin at the first input and do not overlap.
 
     Args:
-        weights: :math:`w`, an array of at least two axes, as Keras stores
-            kernels.
+        weights: An array of at least two axes, as Keras stores kernels.
         n: How many of each group stay, an int from 1 to ``m``.
         m: The size of a group, an int that divides the input axis.
 
@@ -216,11 +215,11 @@ def polynomial_sparsity(step, *, begin, end, final, initial=0.0, power=3):
     Args:
         step: :math:`t`, a number of at least 0, or a tensor of any shape,
             whose values are not checked.
-        begin: :math:`t_0`, an integer of at least 0.
-        end: :math:`t_1`, an integer of at least ``begin``; equal to it, the
+        begin: :math:`t_b`, an integer of at least 0.
+        end: :math:`t_e`, an integer of at least ``begin``; equal to it, the
             sparsity jumps.
-        final: :math:`s_1`, a number in [0, 1), at least ``initial``.
-        initial: :math:`s_0`, a number in [0, 1).
+        final: :math:`s_e`, a number in [0, 1), at least ``initial``.
+        initial: :math:`s_b`, a number in [0, 1).
         power: :math:`p`, a positive number.
 
     Returns:
@@ -297,7 +296,7 @@ def sparsity(model, *, per_layer=False):
 
         s = \frac{1}{P} \sum_{i=1}^{P} \mathbb{I}(w_i = 0)
 
-    :math:`w_1` to :math:`w_P` are the weights of all kernels: of convolutions,
+    :math:`w_i` are the :math:`P` weights of all kernels: of convolutions,
     depthwise and separable ones included, and of dense layers, in nested
     models as well. Biases and normalization do not count.
 

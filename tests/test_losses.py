@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from keras import ops
 from support import compiled, drawn, precise_dtype, to_numpy, vjp
 
+from cnnbook._shared.tracing import values_of
 from cnnbook.losses import (
     binary_cross_entropy,
     cross_entropy,
@@ -552,6 +553,21 @@ def test_compiled_without_a_break(batch):
     whole = torch.compile(lambda *a: tuple(losses(*a)), backend="eager", fullgraph=True)
     for ours, want in zip(whole(*batch), losses(*batch), strict=True):
         np.testing.assert_allclose(to_numpy(ours), to_numpy(want), **CLOSE)
+
+
+def test_values_are_known_outside_of_compiled_functions_only():
+    seen = []
+
+    def note(z):
+        seen.append(values_of(z))
+        return z
+
+    z = tensor(np.array([1.0, 2.0], "float32"))
+    np.testing.assert_array_equal(values_of(z), [1.0, 2.0])
+    assert values_of(z).dtype == "float64"
+    assert values_of(keras.KerasTensor((2,))) is None
+    compiled(note)(z)
+    assert len(seen) == 1 and seen[0] is None
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="an unknown batch size")

@@ -16,6 +16,8 @@ LABELED = re.compile(
     r"^\s*\$\$(?P<body>(?:(?!\$\$).)+?)\$\$[ \t]*\((?P<label>[\w-]+)\)", re.M | re.S
 )
 CITED = re.compile(r":eq:`(?:[^`<]*<)?([\w-]+)>?`")
+FORMULA = re.compile(r":math:`([^`]*)`", re.S)
+ROW = re.compile(r"^\|([^|]*\$[^|]*)\|", re.M)
 SPACING = re.compile(r"\\\\|\\(?:qquad|quad|[,;:!])|\{\}|~|&")
 
 
@@ -39,6 +41,11 @@ class Function:
     name: str  # with its module's, for example "pooling.max_pool2d"
     labels: tuple
     blocks: tuple
+    formulas: tuple  # inside its sentences
+
+    def computes(self, equation):
+        """Whether it repeats the equation; others are cited only."""
+        return fold(equation.body) in map(fold, self.blocks) and equation.label in self.labels
 
 
 def fold(latex):
@@ -65,6 +72,11 @@ def markdown_of(path):
         return text
     cells = json.loads(text)["cells"]
     return "\n\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
+
+
+def notation_in(text):
+    """The formulas in the first column of each table."""
+    return [formula for cell in ROW.findall(text) for formula in re.findall(r"\$([^$]+)\$", cell)]
 
 
 def book_pages(root=ROOT):
@@ -102,8 +114,10 @@ def math_blocks(docstring):
 
 
 def function_from(name, docstring):
-    labels = dict.fromkeys(CITED.findall(docstring or ""))
-    return Function(name, tuple(labels), math_blocks(docstring or ""))
+    docstring = docstring or ""
+    labels = dict.fromkeys(CITED.findall(docstring))
+    formulas = FORMULA.findall(docstring)
+    return Function(name, tuple(labels), math_blocks(docstring), tuple(formulas))
 
 
 def module_names(root=ROOT):

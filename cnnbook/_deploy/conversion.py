@@ -41,7 +41,7 @@ def require_convertible(model, what):
 def _require_bits(layers, what):
     for kind, fits, message in (
         (quantized_layers.QuantizedActivation, lambda bits: bits == 8, "activations of 8 bits"),
-        (quantized_layers._WithBits, lambda bits: bits <= 8, "weights of at most 8 bits"),
+        (quantized_layers.WithBits, lambda bits: bits <= 8, "weights of at most 8 bits"),
     ):
         named = [x for x in layers if isinstance(x, kind) and not fits(x.bits)]
         if named:

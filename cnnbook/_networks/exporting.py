@@ -2,7 +2,7 @@
 
 from cnnbook._networks import kinds
 from cnnbook._networks.graph import Graph
-from cnnbook._networks.quantized_layers import QuantizedActivation, _WithBits
+from cnnbook._networks.quantized_layers import QuantizedActivation, WithBits
 
 __all__ = ["exportable", "ranges"]
 
@@ -24,7 +24,7 @@ def exportable(model):
             node.layer.freeze()
     scales = {}
     for node in graph.nodes:
-        if isinstance(node.layer, _WithBits):
+        if isinstance(node.layer, WithBits):
             scales.setdefault(id(node.layer), (node.layer, []))[1].append(_input_scale(node))
     for layer, found in scales.values():
         layer.freeze(min((s for s in found if s is not None), default=None))

@@ -39,7 +39,7 @@ def _numbers(variable, shape=None):
     return array if shape is None else array.reshape(shape)
 
 
-class _WithBits:
+class WithBits:
     """A layer whose kernel has so many bits."""
 
     def __init__(self, *args, bits=8, **kwargs):
@@ -83,7 +83,7 @@ class _WithBits:
 
 
 @keras.saving.register_keras_serializable("cnnbook")
-class QuantizedConv2D(_WithBits, layers.Conv2D):
+class QuantizedConv2D(WithBits, layers.Conv2D):
     """A `Conv2D` with a quantized kernel."""
 
     def convolution_op(self, inputs, kernel):
@@ -91,7 +91,7 @@ class QuantizedConv2D(_WithBits, layers.Conv2D):
 
 
 @keras.saving.register_keras_serializable("cnnbook")
-class QuantizedDepthwiseConv2D(_WithBits, layers.DepthwiseConv2D):
+class QuantizedDepthwiseConv2D(WithBits, layers.DepthwiseConv2D):
     """A `DepthwiseConv2D` with a quantized kernel; every filter has its range."""
 
     def by_filter(self, kernel):
@@ -115,7 +115,7 @@ class QuantizedDepthwiseConv2D(_WithBits, layers.DepthwiseConv2D):
 
 
 @keras.saving.register_keras_serializable("cnnbook")
-class QuantizedDense(_WithBits, layers.Dense):
+class QuantizedDense(WithBits, layers.Dense):
     """A `Dense` with a quantized kernel."""
 
     def call(self, inputs):

@@ -5,6 +5,7 @@ import numpy as np
 from keras import ops
 
 from cnnbook._shared import arguments
+from cnnbook._shared.tracing import values_of
 
 REDUCTIONS = ("mean", "sum", "none")
 
@@ -40,26 +41,6 @@ def require_same_shape(name, tensor, other_name, other):
             f"{name} must have the shape of {other_name} {tuple(other.shape)}, "
             f"got {tuple(tensor.shape)}."
         )
-
-
-def values_of(tensor):
-    """The tensor as a NumPy array; None while a function is traced, when there are no values."""
-    if isinstance(tensor, keras.KerasTensor) or _is_compiled_by_torch():
-        return None
-    try:
-        values = np.asarray(ops.convert_to_numpy(tensor))
-    except (TypeError, NotImplementedError, RuntimeError):  # JAX, TensorFlow, PyTorch
-        return None
-    return values if values.dtype.kind in "biu" else values.astype("float64")
-
-
-def _is_compiled_by_torch():
-    """Whether PyTorch traces, the one compiler in which a conversion to NumPy succeeds."""
-    if keras.backend.backend() != "torch":
-        return False
-    import torch
-
-    return torch.compiler.is_compiling()
 
 
 def require_values(name, values, is_right, expectation):
