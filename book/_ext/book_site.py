@@ -10,16 +10,26 @@ from sphinx.util.fileutil import copy_asset
 
 ROOT = Path(__file__).resolve().parents[2]
 MATHJAX = ("tex-chtml.js", "a11y", "input/tex", "output/chtml", "ui")
+FORMULA = re.compile(r'class="(?:[^"]* )?math ')
 COLAB_BRANCH = "colab"  # holds what `make colab` writes
 
 
+def project(root=ROOT):
+    return tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
 def repository_url(root=ROOT):
-    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    return project["urls"]["Repository"]
+    return project(root)["urls"]["Repository"]
+
+
+def book_url(root=ROOT):
+    """Where the book is published, with a slash at its end."""
+    return project(root)["urls"]["Documentation"].rstrip("/") + "/"
 
 
 def configure(app, config):
     config.mathjax_path = "mathjax/tex-chtml.js"
+    config.mathjax3_config = {"loader": {"load": ["ui/lazy"]}}  # a formula is drawn when it is near
     config.html_theme_options.update(
         repository_url=repository_url(),
         repository_branch="main",
@@ -49,6 +59,24 @@ def copy_mathjax(app, exception):
         for name in MATHJAX:
             place = target / name if (source / name).is_dir() else target
             copy_asset(str(source / name), str(place))
+
+
+def bring_filter(app):
+    """Templates can leave a script out that the theme loads."""
+    if app.builder.format == "html":
+        app.builder.templates.environment.filters["without_script"] = without_script
+
+
+def without_script(html, name):
+    return re.sub(rf"<script[^>]*/{re.escape(name)}[^>]*></script>", "", html)
+
+
+def leave_out_mathjax(app, pagename, templatename, context, doctree):
+    """A page without a formula loads no MathJax."""
+    if not FORMULA.search(context.get("body", "")):
+        scripts = context["script_files"]
+        scripts[:] = [s for s in scripts if "MathJax" not in s.attributes.get("body", "")]
+        scripts[:] = [s for s in scripts if not str(s.filename).endswith(MATHJAX[0])]
 
 
 def point_to_colab_copies(app, pagename, templatename, context, doctree):
@@ -87,6 +115,8 @@ def leave_others_unlinked(app, env, node, contnode):
 def setup(app):
     app.connect("config-inited", configure, priority=100)
     app.connect("config-inited", switch_off_thebe)
+    app.connect("builder-inited", bring_filter)
+    app.connect("html-page-context", leave_out_mathjax, priority=900)
     app.connect("html-page-context", point_to_colab_copies, priority=900)
     app.connect("autodoc-process-docstring", link_chapter)
     app.connect("autodoc-process-docstring", show_that_nothing_is_raised, priority=100)
