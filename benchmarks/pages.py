@@ -130,7 +130,11 @@ def main():
     parser.add_argument("--no-record", action="store_true", help="print only")
     options = parser.parse_args()
     version, seconds, weights = measure_pages(options.pages or pages(), options.repeats)
-    figures = {"chromium": version, "repeats": options.repeats, "pages": summarize(seconds, weights)}
+    figures = {
+        "chromium": version,
+        "repeats": options.repeats,
+        "pages": summarize(seconds, weights),
+    }
     record = measure.machine() | figures
     print(table(record))
     if not options.no_record:

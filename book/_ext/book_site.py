@@ -5,6 +5,7 @@ import re
 import tomllib
 from importlib.metadata import distribution
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from sphinx.util.fileutil import copy_asset
 
@@ -12,6 +13,13 @@ ROOT = Path(__file__).resolve().parents[2]
 MATHJAX = ("tex-chtml.js", "a11y", "input/tex", "output/chtml", "ui")
 FORMULA = re.compile(r'class="(?:[^"]* )?math ')
 COLAB_BRANCH = "colab"  # holds what `make colab` writes
+
+NOT_FOUND = """
+<h1>Page not found</h1>
+<p>There is no page at this address. Perhaps it was renamed:
+<a href="{path}book/intro.html">the contents</a> and the <a href="{path}search.html">search</a>
+know where it is now.</p>
+"""
 
 
 def project(root=ROOT):
@@ -37,6 +45,19 @@ def configure(app, config):
         use_issues_button=True,
         navbar_persistent=[],  # the search field stands in the sidebar already
     )
+
+
+def tell_where_it_is(app, config):
+    """What search engines, links in messages and the page for lost readers are told."""
+    url = book_url()
+    config.html_baseurl = config.ogp_site_url = url
+    config.ogp_site_name = config.html_title
+    config.ogp_use_first_image = True
+    config.ogp_image = f"{url}_static/preview.png"  # of pages without a picture
+    config.sitemap_url_scheme = "{link}"
+    config.sitemap_excludes = ["404.html", "genindex.html", "search.html", "_modules/*"]
+    path = config.notfound_urls_prefix = urlsplit(url).path
+    config.notfound_context = {"title": "Page not found", "body": NOT_FOUND.format(path=path)}
 
 
 def switch_off_thebe(app, config):
@@ -114,6 +135,7 @@ def leave_others_unlinked(app, env, node, contnode):
 
 def setup(app):
     app.connect("config-inited", configure, priority=100)
+    app.connect("config-inited", tell_where_it_is, priority=100)
     app.connect("config-inited", switch_off_thebe)
     app.connect("builder-inited", bring_filter)
     app.connect("html-page-context", leave_out_mathjax, priority=900)
