@@ -7,6 +7,7 @@ from importlib.metadata import distribution
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from docutils import nodes
 from sphinx.util.fileutil import copy_asset
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -111,6 +112,18 @@ def point_to_colab_copies(app, pagename, templatename, context, doctree):
                 button["url"] = f"{base}/github/{organization}/blob/{COLAB_BRANCH}/{copy}.ipynb"
 
 
+def number_chapters(app, doctree, docname):
+    """The tables of the first page give the chapters' numbers."""
+    if docname != app.config.root_doc:
+        return
+    pages = app.env.toc_secnumbers.items()
+    numbers = {app.builder.get_relative_uri(docname, page): n.get("") for page, n in pages}
+    for table in doctree.findall(nodes.table):
+        for reference in table.findall(nodes.reference):
+            if number := numbers.get(reference.get("refuri")):
+                reference.insert(0, nodes.Text(".".join(map(str, number)) + ". "))
+
+
 def link_chapter(app, what, name, obj, options, lines):
     """A module's docstring names its chapter's notebook: in the book that is a link."""
     if what == "module":
@@ -138,6 +151,7 @@ def setup(app):
     app.connect("config-inited", tell_where_it_is, priority=100)
     app.connect("config-inited", switch_off_thebe)
     app.connect("builder-inited", bring_filter)
+    app.connect("doctree-resolved", number_chapters)
     app.connect("html-page-context", leave_out_mathjax, priority=900)
     app.connect("html-page-context", point_to_colab_copies, priority=900)
     app.connect("autodoc-process-docstring", link_chapter)

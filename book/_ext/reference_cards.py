@@ -1,4 +1,4 @@
-"""What ``cards.js`` shows when a reference is pointed at: the equations and the glossary's terms."""
+"""What ``cards.js`` shows when a reference is pointed at: equations and the glossary's terms."""
 
 import json
 from pathlib import Path

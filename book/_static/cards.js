@@ -41,7 +41,7 @@
   function fit(formula) {
     const room = formula.parentElement.clientWidth;
     const width = formula.firstElementChild.getBoundingClientRect().width;
-    if (width > room) formula.style.fontSize = `${Math.floor((90 * room) / width)}%`;
+    if (width > room + 1) formula.style.fontSize = `${Math.floor((100 * room) / width)}%`;
   }
 
   function place(link) {
@@ -68,6 +68,7 @@
     const body = document.createElement("div");
     body.append(content);
     card.replaceChildren(heading, body);
+    card.style.left = card.style.top = `${MARGIN}px`; // as wide as it may become
     card.classList.add("shown");
     if (tex) fit(content);
     place(link);
