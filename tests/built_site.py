@@ -1,5 +1,6 @@
-"""Where the built book is, and a server that hands it out as its host would."""
+"""The built book: where it is, its pages, a server as its host would be, and what axe finds."""
 
+import importlib.resources
 import tomllib
 from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
@@ -9,6 +10,13 @@ ROOT = Path(__file__).parents[1]
 SITE = ROOT / "_build" / "html"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 BASE = urlsplit(PROJECT["urls"]["Documentation"]).path  # where on its host the book is published
+PAGES = sorted(
+    path.relative_to(SITE).as_posix()
+    for path in SITE.rglob("*.html")
+    if path.relative_to(SITE).parts[0] != "_static"
+    and path.name not in ("index.html", "search.html")
+)
+AXE = importlib.resources.files("axe_playwright_python").joinpath("axe.min.js").read_text()
 
 
 class Host(SimpleHTTPRequestHandler):
@@ -28,3 +36,22 @@ class Host(SimpleHTTPRequestHandler):
         self.send_header("Content-Length", str(len(page)))
         self.end_headers()
         self.wfile.write(page)
+
+
+def assert_none(problems):
+    assert not problems, "\n".join(["", *problems])
+
+
+def find_serious_violations(page):
+    """What axe-core finds, each with the element and the reason."""
+    page.evaluate("() => document.querySelectorAll('details').forEach(d => { d.open = true })")
+    if not page.evaluate("() => 'axe' in window"):
+        page.evaluate(AXE)
+    options = {"resultTypes": ["violations"], "preload": False}
+    found = page.evaluate("options => axe.run(options)", options)["violations"]
+    return [
+        f"{v['id']}: {node['html'][:200]} {node['failureSummary'][:300]}"
+        for v in found
+        if v["impact"] in ("serious", "critical")
+        for node in v["nodes"]
+    ]

@@ -38,7 +38,7 @@ def book_url(root=ROOT):
 
 def configure(app, config):
     config.mathjax_path = "mathjax/tex-chtml.js"
-    config.mathjax3_config = {"loader": {"load": ["ui/lazy"]}}  # a formula is drawn when it is near
+    config.mathjax3_config = {"startup": {"typeset": False}}  # formulas.js draws what is near
     config.html_theme_options.update(
         repository_url=repository_url(),
         repository_branch="main",
@@ -56,9 +56,15 @@ def tell_where_it_is(app, config):
     config.ogp_use_first_image = True
     config.ogp_image = f"{url}_static/preview.png"  # of pages without a picture
     config.sitemap_url_scheme = "{link}"
-    config.sitemap_excludes = ["404.html", "genindex.html", "search.html", "_modules/*"]
+    config.sitemap_excludes = [f"{p}.html" for p in ("404", "genindex", "py-modindex", "search")]
+    config.sitemap_excludes.append("_modules/*")
     path = config.notfound_urls_prefix = urlsplit(url).path
     config.notfound_context = {"title": "Page not found", "body": NOT_FOUND.format(path=path)}
+
+
+def write_every_page(app, env):
+    """The sitemap holds the pages that a build writes: all of them, not only what has changed."""
+    return env.found_docs
 
 
 def switch_off_thebe(app, config):
@@ -151,6 +157,7 @@ def setup(app):
     app.connect("config-inited", tell_where_it_is, priority=100)
     app.connect("config-inited", switch_off_thebe)
     app.connect("builder-inited", bring_filter)
+    app.connect("env-updated", write_every_page)
     app.connect("doctree-resolved", number_chapters)
     app.connect("html-page-context", leave_out_mathjax, priority=900)
     app.connect("html-page-context", point_to_colab_copies, priority=900)

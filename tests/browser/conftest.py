@@ -44,10 +44,8 @@ def chromium():
         browser.close()
 
 
-DRAW_ALL = """async () => {
-  await window.MathJax?.startup?.promise;
-  await window.MathJax?.startup?.document?.lazyTypesetAll();
-}"""
+ALL_ARE_DRAWN = """() => [...document.querySelectorAll(".math")]
+  .every((formula) => formula.querySelector("mjx-container"))"""
 
 
 class Visit:
@@ -71,9 +69,10 @@ class Visit:
             self.foreign.append(request.url)
 
     def open(self, path):
-        """Loads the page and waits until all of its equations are drawn, the far ones too."""
+        """Loads the page and waits until all of its formulas are drawn, as for print."""
         self.page.goto(f"{self.address}/{path}", wait_until="load")
-        self.page.evaluate(DRAW_ALL)
+        self.page.evaluate("() => { dispatchEvent(new Event('beforeprint')) }")
+        self.page.wait_for_function(ALL_ARE_DRAWN)
         return self.page
 
     def show(self, theme):
