@@ -96,7 +96,7 @@ def bring_filter(app):
 
 
 def without_script(html, name):
-    return re.sub(rf"<script[^>]*/{re.escape(name)}[^>]*></script>", "", html)
+    return re.sub(rf'<script[^>]*[/"]{re.escape(name)}[^>]*></script>', "", html)
 
 
 def leave_out_mathjax(app, pagename, templatename, context, doctree):
