@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import _worker, compression, training
+from benchmarks import _worker, compression, pages, training
 
 
 def rates(*values):
@@ -224,3 +224,24 @@ def test_a_worker_takes_turns_until_it_ends():
     with pytest.raises(RuntimeError, match="the process for test has ended"):
         worker.ask("unknown")
     worker.close()
+
+
+def test_pages_are_summarized():
+    seconds = {"a.html": [2.0, 1.0, 4.0], "book/equations.html": [3.0, 3.0, 3.5]}
+    found = pages.summarize(seconds, {"a.html": 1_500_000, "book/equations.html": 2_000})
+    assert found["a.html"] == {
+        "seconds": 2.0,
+        "fastest": 1.0,
+        "slowest": 4.0,
+        "target": 3.0,
+        "kilobytes": 1500.0,
+    }
+    assert found["book/equations.html"]["target"] == 4.0
+
+
+def test_the_stored_record_of_pages_is_reported_as_here():
+    path = pages.measure.RESULTS / "pages.json"
+    record = json.loads(path.read_text("utf-8"))
+    assert pages.table(record) == path.with_suffix(".md").read_text("utf-8")
+    assert "book/equations.html" in record["pages"]
+    assert len(record["pages"]) >= 17

@@ -109,6 +109,8 @@
     if (link && event.pointerType === "touch" && !wasShown) {
       event.preventDefault();
       show(link);
+    } else if (link) {
+      hide();
     }
   });
   document.addEventListener("keydown", (event) => {
