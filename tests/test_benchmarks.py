@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import _worker, compression, convolution, training
+from benchmarks import _worker, compression, convolution, pages, training
 
 
 def rates(*values):
@@ -275,3 +275,24 @@ def test_bare_product_is_as_large_as_the_layer():
     layer = ((2, 6, 6, 4), 3, 8, 2, 1, 2)
     arrays = convolution._arrays(layer, np.random.default_rng(0))
     assert 0 < convolution._bare_product(layer, arrays, 1) < math.inf
+
+
+def test_pages_are_summarized():
+    seconds = {"a.html": [2.0, 1.0, 4.0], "book/equations.html": [3.0, 3.0, 3.5]}
+    found = pages.summarize(seconds, {"a.html": 1_500_000, "book/equations.html": 2_000})
+    assert found["a.html"] == {
+        "seconds": 2.0,
+        "fastest": 1.0,
+        "slowest": 4.0,
+        "target": 3.0,
+        "kilobytes": 1500.0,
+    }
+    assert found["book/equations.html"]["target"] == 4.0
+
+
+def test_the_stored_record_of_pages_is_reported_as_here():
+    path = pages.measure.RESULTS / "pages.json"
+    record = json.loads(path.read_text("utf-8"))
+    assert pages.table(record) == path.with_suffix(".md").read_text("utf-8")
+    assert "book/equations.html" in record["pages"]
+    assert len(record["pages"]) >= 17
