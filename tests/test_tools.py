@@ -5,6 +5,8 @@ import graphlib
 import importlib
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 
@@ -12,6 +14,7 @@ import keras
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from packaging.requirements import Requirement
 
 for needed in ("jupytext", "nbclient", "pybtex"):  # only the book's environment has them all
     pytest.importorskip(needed)
@@ -19,6 +22,7 @@ for needed in ("jupytext", "nbclient", "pybtex"):  # only the book's environment
 colab = importlib.import_module("tools.colab")
 colab_check = importlib.import_module("tools.colab_check")
 conversion = importlib.import_module("tools.conversion")
+install = importlib.import_module("tools.install")
 execution = importlib.import_module("tools.execution")
 notebooks = importlib.import_module("tools.notebooks")
 pages = importlib.import_module("tools.pages")
@@ -34,6 +38,7 @@ def root(tmp_path):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "pyproject.toml").write_text(
         '[project.urls]\nRepository = "https://github.com/a/b"\nDocumentation = "https://b.org/b"\n'
+        "[tool.cnnbook]\nreleased = false\n"
     )
     return tmp_path
 
@@ -354,7 +359,7 @@ def test_solutions_are_collapsed(book):
     copy = colab.convert(new_notebook(cells=cells), "notebooks/01_first", book)
     pointer, install, question, words, solution, end, after = copy.cells
     assert "https://b.org/b/notebooks/01_first.html" in pointer.source
-    assert install.source.endswith("%pip install -q cnnbook")
+    assert install.source.endswith('%pip install -q "cnnbook @ git+https://github.com/a/b"')
     assert question.source == 'check("a-1", None)'
     assert words.source == "<details><summary>Solution</summary>\n\nBecause.\n\n</details>"
     assert solution.source == '#@title Solution { display-mode: "form" }\ncheck("a-1", 2)'
@@ -367,7 +372,8 @@ def test_solutions_are_collapsed(book):
 def test_a_chapter_that_writes_files_installs_what_it_needs(book):
     cells = [new_code_cell("import keras\nfrom cnnbook.deployment import (\n    latency,\n)")]
     copy = colab.convert(new_notebook(cells=cells), "notebooks/01_first", book)
-    assert copy.cells[1].source.endswith('%pip install -q "cnnbook[deploy]"')
+    wanted = '%pip install -q "cnnbook[deploy] @ git+https://github.com/a/b"'
+    assert copy.cells[1].source.endswith(wanted)
 
 
 def test_the_command_fails_and_writes_nothing_where_myst_is_left(root, book, capsys):
@@ -383,6 +389,37 @@ def test_the_book_is_read_once_for_all_copies(root, book, monkeypatch, capsys):
     assert notebooks.main(["colab"], root) == 0
     assert sorted(opened) == ["01_first", "02_second"]
     assert capsys.readouterr().out.count(" written.") == 2
+
+
+# Installing
+
+
+@pytest.mark.parametrize(
+    ("released", "extras", "wanted"),
+    [
+        (True, [], "cnnbook"),
+        (True, ["tensorflow", "deploy"], '"cnnbook[tensorflow,deploy]"'),
+        (False, [], '"cnnbook @ git+https://github.com/a/b"'),
+        (False, ["jax"], '"cnnbook[jax] @ git+https://github.com/a/b"'),
+    ],
+)
+def test_one_switch_says_where_the_package_is(released, extras, wanted):
+    urls = {"Repository": "https://github.com/a/b"}
+    pyproject = {"project": {"urls": urls}, "tool": {"cnnbook": {"released": released}}}
+    assert install.requirement(pyproject, *extras) == wanted
+    (requirement,) = shlex.split(wanted)
+    assert Requirement(requirement).extras == set(extras)
+
+
+def test_readme_introduction_and_colab_say_alike_how_to_install():
+    pyproject = install.read_pyproject()
+    wanted = install.requirement(pyproject, "tensorflow")
+    for page in ("README.md", "book/intro.md"):
+        text = (storage.ROOT / page).read_text("utf-8")
+        assert re.findall(r"^ *pip install .*", text, re.M) == [f"pip install {wanted}"], page
+    extras = pyproject["project"]["optional-dependencies"]
+    named = re.findall(r"\[([a-z,]+)\]", install.commands(pyproject))
+    assert {e for names in named for e in names.split(",")} <= set(extras) | {"tensorflow"}
 
 
 # The modules of the tools

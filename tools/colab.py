@@ -10,6 +10,7 @@ import re
 import nbformat
 
 from tools.conversion import Converter
+from tools.install import requirement
 from tools.storage import NotebookError, serialize, write_atomically
 
 INSTALL = """\
@@ -35,7 +36,8 @@ def convert(notebook, page, book):
     title = book.titles.get(page, page)
     pointer = f"This is Colab's copy of *{title}*; the page in the book: <{book.address(page)}>"
     deploys = any(DEPLOYS.search(cell.source) for cell in notebook.cells)
-    install = INSTALL.format(package='"cnnbook[deploy]"' if deploys else "cnnbook")
+    extras = ["deploy"] if deploys else []  # Colab has the backends already
+    install = INSTALL.format(package=requirement(book.pyproject, *extras))
     top = [
         nbformat.v4.new_markdown_cell(pointer, id="colab-pointer"),
         nbformat.v4.new_code_cell(install, id="colab-install", metadata={"cellView": "form"}),

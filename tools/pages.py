@@ -1,7 +1,6 @@
 """What the whole book says: labels, titles and references of all pages, read once."""
 
 import re
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -9,6 +8,7 @@ import nbformat
 from pybtex.database import parse_file
 from pybtex.richtext import Text
 
+from tools.install import read_pyproject
 from tools.myst import INLINE, blocks
 from tools.storage import ROOT, find_notebooks
 
@@ -18,6 +18,7 @@ class Book:
     """Labels, titles and references of all pages, and the book's addresses."""
 
     root: Path
+    pyproject: dict
     repository: str
     documentation: str
     equations: dict = field(default_factory=dict)  # label: (number, page)
@@ -28,8 +29,11 @@ class Book:
 
     @classmethod
     def read(cls, root=ROOT):
-        urls = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]["urls"]
-        book = cls(root, urls["Repository"].rstrip("/"), urls["Documentation"].rstrip("/"))
+        pyproject = read_pyproject(root)
+        urls = pyproject["project"]["urls"]
+        book = cls(
+            root, pyproject, urls["Repository"].rstrip("/"), urls["Documentation"].rstrip("/")
+        )
         for path in find_notebooks(root=root):
             book.add_notebook(path, nbformat.read(path, as_version=4))
         for path in sorted((root / "book").rglob("*.md")):
