@@ -5,13 +5,14 @@ CHAPTER ?=
 NAME =
 PART =
 BENCHMARK ?= convolution
+MUTANTS ?=
 TORCH := torch==2.13.0
 JAX := jax==0.10.2
 UV := uv==0.13.9
 
 BIN := .venv/bin
 RUN := $(BIN)/python -m
-NO_BACKEND := contract notebooks package tools
+NO_BACKEND := contract mutants notebooks package tools
 NOTEBOOKS = $(wildcard notebooks/[0-9]*.ipynb book/conventions.ipynb)
 export KERAS_BACKEND ?= tensorflow
 export TF_CPP_MIN_LOG_LEVEL ?= 2
@@ -20,7 +21,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 .DELETE_ON_ERROR:
 .PHONY: help env book test unit notebooks-test text notebooks chapter chapters
 .PHONY: colab colab-check scale
-.PHONY: backends parity browser benchmarks serve lint lock clean
+.PHONY: backends parity mutants browser benchmarks serve lint lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -107,6 +108,9 @@ backend-%: .venv-%/ready .venv/ready
 
 parity: unit backends ## measure the equation index's errors anew
 	$(RUN) tools.parity
+
+mutants: .venv/ready ## change the package in small ways: do its tests notice? (a sample; MUTANTS=--all)
+	$(RUN) tools.mutants $(MUTANTS)
 
 browser: book ## open the built book in headless Chromium
 	$(RUN) pytest tests/browser

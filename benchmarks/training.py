@@ -41,7 +41,9 @@ import keras
 import numpy as np
 
 from benchmarks import _measure as measure
-from cnnbook import _batches, datasets, training
+from cnnbook import datasets, training
+from cnnbook._training.batches import epochs_of
+from cnnbook._training.run import Run
 from cnnbook.augmentation import Augmentation, random_crop, random_flip
 from cnnbook.industrial_cnn import industrial_cnn, load_torch_weights
 from cnnbook.preprocessing import channel_moments, standardize
@@ -164,10 +166,8 @@ class KerasSide:
         optimizer = keras.optimizers.Adam(RATE)
         optimizer.build(self.predictor.trainable_variables)
         call = {"seed": SEED}
-        run = training._Run(
-            self.predictor, self.loss, optimizer, self.standardize, self.augment, call
-        )
-        batches, _ = _batches.epochs_of("data", (self.raw, self.labels), BATCH)
+        run = Run(self.predictor, self.loss, optimizer, self.standardize, self.augment, call)
+        batches, _ = epochs_of("data", (self.raw, self.labels), BATCH)
         start = time.perf_counter()
         for index, (x, y) in enumerate(batches((SEED, 0))):
             measure.wait(run.prepare(x, y, (0, index)))

@@ -8,7 +8,7 @@ import numbers
 
 from keras import ops
 
-from cnnbook import _arguments as arguments
+from cnnbook._shared import arguments
 
 __all__ = ["gelu", "hard_silu", "leaky_relu", "relu", "relu_gradient", "silu"]
 

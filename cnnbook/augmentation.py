@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from cnnbook import _arguments as arguments
+from cnnbook._shared import arguments
 
 __all__ = [
     "Augmentation",

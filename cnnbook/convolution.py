@@ -6,11 +6,11 @@ Chapter: ``notebooks/01_convolution.ipynb``.
 import numpy as np
 from keras import ops
 
-from cnnbook import _arguments as arguments
+from cnnbook._shared import arguments, windows
 
 __all__ = ["conv2d", "conv2d_gradients", "conv2d_transpose", "conv_output_size"]
 
-BAND_ELEMENTS = 16_000_000  # of the patch matrix, the most that is alive at one time
+BAND_ELEMENTS = 4_000_000  # of the patch matrix, the most that is alive at one time
 
 
 def _geometry(x, kernel, strides, padding, dilation_rate, groups):
@@ -29,9 +29,9 @@ def _geometry(x, kernel, strides, padding, dilation_rate, groups):
     if c_out % groups:
         raise ValueError(f"groups={groups} does not divide the {c_out} filters of kernel.")
     sizes = x.shape[1:3]
-    paddings = arguments.pad_amounts(padding, sizes, (kh, kw), strides, dilations)
+    paddings = windows.pad_amounts(padding, sizes, (kh, kw), strides, dilations)
     padded = [n + before + after for n, (before, after) in zip(sizes, paddings, strict=True)]
-    counts = arguments.window_counts(padded, (kh, kw), strides, dilations)
+    counts = windows.window_counts(padded, (kh, kw), strides, dilations)
     return strides, dilations, paddings, counts
 
 
@@ -83,14 +83,27 @@ def _sum_of_bands(x):
 def _views(x, kernel, strides, dilations, counts):
     """The pixels under each kernel position in turn."""
     for m, n in np.ndindex(*kernel.shape[:2]):
-        yield arguments.shifted_view(x, (m * dilations[0], n * dilations[1]), counts, strides)
+        yield windows.shifted_view(x, (m * dilations[0], n * dilations[1]), counts, strides)
+
+
+def _windows_joined(x, axis, size, step, count, stride):
+    """The `size` entries of each window along an axis, side by side in the channels."""
+    views = []
+    for start in range(0, size * step, step):
+        along = slice(start, start + stride * (count - 1) + 1, stride)
+        views.append(x[:, along] if axis == 1 else x[:, :, along])
+    return ops.concatenate(views, axis=-1) if size > 1 else views[0]
 
 
 def _patch_matrix(x, kernel, strides, dilations, counts):
-    """im2col: one row per output pixel, (P, kh * kw * C)."""
-    views = list(_views(x, kernel, strides, dilations, counts))
-    patches = ops.concatenate(views, axis=-1) if len(views) > 1 else views[0]
-    return ops.reshape(patches, (-1, len(views) * x.shape[-1]))
+    """im2col: one row per output pixel, (P, kh * kw * C).
+
+    Pixels are joined to pieces of rows and these to patches: longer pieces are quicker to copy.
+    """
+    kh, kw = kernel.shape[:2]
+    pieces = _windows_joined(x, 2, kw, dilations[1], counts[1], strides[1])
+    patches = _windows_joined(pieces, 1, kh, dilations[0], counts[0], strides[0])
+    return ops.reshape(patches, (-1, kh * kw * x.shape[-1]))
 
 
 def _patch_bands(x, kernel, strides, dilations, counts):
@@ -130,6 +143,14 @@ def _matrix(kernel, groups):
     return _stacked(_split(rows, groups), groups)
 
 
+def _product(patches, matrix):
+    """patches @ matrix; the few filters of a group are quicker as rows than as columns."""
+    if len(matrix.shape) == 2:
+        return ops.matmul(patches, matrix)
+    rows = ops.matmul(ops.swapaxes(matrix, -1, -2), ops.swapaxes(patches, -1, -2))
+    return ops.swapaxes(rows, -1, -2)
+
+
 def _is_depthwise(kernel, groups):
     """One input channel per filter: no sum over channels, so no matrix product."""
     return groups > 1 and kernel.shape[2] == 1
@@ -149,19 +170,29 @@ def _narrow(product, c):
     return ops.sum(ops.reshape(product, (-1, *product.shape[1:-1], c, multiplier)), axis=-1)
 
 
+def _correlate_each_channel(x, kernel, strides, dilations, counts):
+    """`_correlate` of a depthwise kernel, entry by entry."""
+    c_out = kernel.shape[-1]
+    views = _views(x, kernel, strides, dilations, counts)
+    taps = zip(views, ops.unstack(ops.reshape(kernel, (-1, c_out))), strict=True)
+    products = (_widen(view, c_out) * weights for view, weights in taps)
+    y = next(products)
+    for product in products:
+        y += product  # in place where the backend can: no new memory for each entry
+    return y
+
+
 def _correlate(x, kernel, strides, dilations, groups, counts):
     """The sum of products at every position: channels last, padding already done."""
     c_out = kernel.shape[-1]
     if _is_depthwise(kernel, groups):
-        views = _views(x, kernel, strides, dilations, counts)
-        taps = zip(views, ops.unstack(ops.reshape(kernel, (-1, c_out))), strict=True)
-        return sum(_widen(view, c_out) * weights for view, weights in taps)
+        return _correlate_each_channel(x, kernel, strides, dilations, counts)
     x, matrix = _split(x, groups), _matrix(kernel, groups)
     bands, height, rows = _patch_bands(x, kernel, strides, dilations, counts)
 
     def product(x):
         patches = _patch_matrix(x, kernel, strides, dilations, (height, counts[1]))
-        y = ops.matmul(_stacked(patches, groups), matrix)
+        y = _product(_stacked(patches, groups), matrix)
         return ops.reshape(y, (-1, height, counts[1], c_out // groups))
 
     y = _each_band(product, _below_each_other, bands, rows)
@@ -220,7 +251,7 @@ def _input_gradient(dy, kernel, sizes, strides, dilations, groups):
         for (m, n), piece in zip(taps, _sent(dy, kernel, groups), strict=True):
             (down, a), (right, b) = divmod(m, strides[0]), divmod(n, strides[1])
             offset = (reach[0] - down, reach[1] - right)
-            piece = arguments.shifted_view(piece, offset, (height, counts[1]), (1, 1))
+            piece = windows.shifted_view(piece, offset, (height, counts[1]), (1, 1))
             phases[a, b] = phases[a, b] + piece if (a, b) in phases else piece
         return _interleave(phases, strides)
 
@@ -475,7 +506,7 @@ def conv2d_transpose(x, kernel, bias=None, *, strides=1, padding="valid", data_f
         totals = [n - t for n, t in zip(sizes, targets, strict=True)]
         cuts = tuple((t // 2, t - t // 2) for t in totals)
     else:
-        cuts = arguments.pad_amounts(padding, sizes, (kh, kw), strides)
+        cuts = windows.pad_amounts(padding, sizes, (kh, kw), strides)
     if min(n - before - after for n, (before, after) in zip(sizes, cuts, strict=True)) < 1:
         raise ValueError(f"padding={padding!r} cuts the whole {sizes[0]}x{sizes[1]} output away.")
     y = _crop(_input_gradient(x, kernel, sizes, strides, (1, 1), 1), cuts)
@@ -525,10 +556,10 @@ def conv_output_size(size, kernel_size, *, stride=1, padding="valid", dilation_r
     dilation = arguments.positive_int("dilation_rate", dilation_rate)
     if isinstance(padding, (tuple, list)):
         padding = (padding,)
-    ((before, after),) = arguments.pad_amounts(
+    ((before, after),) = windows.pad_amounts(
         padding, (size,), (kernel_size,), (stride,), (dilation,)
     )
-    (count,) = arguments.window_counts(
+    (count,) = windows.window_counts(
         (size + before + after,), (kernel_size,), (stride,), (dilation,)
     )
     return count

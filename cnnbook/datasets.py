@@ -27,7 +27,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cnnbook import _npz, _shapes
+from cnnbook import _shapes
+from cnnbook._shared import files
 
 __all__ = ["Dataset", "DatasetUnavailable", "load", "make_shapes"]
 
@@ -400,10 +401,10 @@ def _kept(name, path):
     check, trouble = functools.partial(_checked, name), _no_file(path)
     for _ in range(2):  # the second time finds what another process may have put right
         try:
-            return _npz.read(path, (*ARRAYS, *MASKS, "class_names"), check), None
-        except _npz.Damaged as damage:
+            return files.read(path, (*ARRAYS, *MASKS, "class_names"), check), None
+        except files.Damaged as damage:
             trouble = f"{path} was damaged"
-            message = f"{path} is damaged: {damage}. {_npz.set_aside(path, damage.file_id)}"
+            message = f"{path} is damaged: {damage}. {files.set_aside(path, damage.file_id)}"
             warnings.warn(message, stacklevel=4)
         except FileNotFoundError:
             break
@@ -435,23 +436,23 @@ def _one_process_at_a_time(name, path):
 
 
 def _checked(name, arrays):
-    """The arrays in the form that Dataset promises; raises _npz.Damaged where they have another."""
+    """The arrays in the form that Dataset promises; raises Damaged where they have another."""
     missing = [key for key in ARRAYS if key not in arrays]
     if missing:
-        raise _npz.Damaged(f"it lacks {', '.join(missing)}")
+        raise files.Damaged(f"it lacks {', '.join(missing)}")
     arrays = dict(arrays)
     for part in ("train", "test"):
         x, y, masks = (arrays.get(f"{kind}_{part}") for kind in ("x", "y", "masks"))
         if x.dtype != np.uint8 or x.ndim not in (3, 4):
-            raise _npz.Damaged(f"x_{part} is {_described(x)}, not uint8 images (N, H, W, C)")
+            raise files.Damaged(f"x_{part} is {_described(x)}, not uint8 images (N, H, W, C)")
         x = x[..., None] if x.ndim == 3 else x
         y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
         if y.dtype.kind not in "iub" or y.shape not in ((len(x),), x.shape[:3]):
-            raise _npz.Damaged(
+            raise files.Damaged(
                 f"y_{part} is {_described(y)}, not a label or mask for each of {len(x)}"
             )
         if masks is not None and (masks.dtype != np.uint8 or masks.shape != x.shape[:3]):
-            raise _npz.Damaged(
+            raise files.Damaged(
                 f"masks_{part} is {_described(masks)}, not uint8 masks {x.shape[:3]}"
             )
         if y.min(initial=0) >= 0 and y.max(initial=0) < 256:
@@ -459,7 +460,7 @@ def _checked(name, arrays):
         arrays[f"x_{part}"], arrays[f"y_{part}"] = x, y
     x, x_test = arrays["x_train"], arrays["x_test"]
     if x.shape[1:] != x_test.shape[1:]:
-        raise _npz.Damaged(f"x_train has images {x.shape[1:]}, but x_test {x_test.shape[1:]}")
+        raise files.Damaged(f"x_train has images {x.shape[1:]}, but x_test {x_test.shape[1:]}")
     if name in DOWNLOADS:
         _require_known_form(DOWNLOADS[name], arrays)
     return arrays
@@ -467,11 +468,13 @@ def _checked(name, arrays):
 
 def _require_known_form(known, arrays):
     if arrays["x_train"].shape[1:] != known.image_shape:
-        raise _npz.Damaged(f"its images are {arrays['x_train'].shape[1:]}, not {known.image_shape}")
+        raise files.Damaged(
+            f"its images are {arrays['x_train'].shape[1:]}, not {known.image_shape}"
+        )
     for key in ("y_train", "y_test"):
         y, classes = arrays[key], len(known.class_names)
         if y.ndim != 1 or y.dtype != np.uint8 or y.max(initial=0) >= classes:
-            raise _npz.Damaged(f"{key} are not labels from 0 to {classes - 1}")
+            raise files.Damaged(f"{key} are not labels from 0 to {classes - 1}")
 
 
 def _described(array):
@@ -498,7 +501,7 @@ def _fetch(name, path, trouble):
             f"or set CNNBOOK_DATA to the folder that has one. {known.closest}"
         ) from error
     try:
-        _npz.write(path, arrays)
+        files.write(path, arrays)
     except OSError as error:
         warnings.warn(f"{name!r} was fetched but not kept: {path}: {error}.", stacklevel=4)
     return arrays

@@ -7,7 +7,7 @@ import math
 
 from keras import ops
 
-from cnnbook import _arguments as arguments
+from cnnbook._shared import arguments
 
 __all__ = ["dense", "dense_gradients", "flatten"]
 

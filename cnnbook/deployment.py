@@ -22,9 +22,9 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from cnnbook import _arguments as arguments
-from cnnbook import _quantized
-from cnnbook._graph import _require_graph
+from cnnbook._networks import calibration, quantized_layers
+from cnnbook._networks.graph import _require_graph
+from cnnbook._shared import arguments
 
 __all__ = [
     "latency",
@@ -109,8 +109,8 @@ def _require_model(model, what):
                 f"{layer.compute_dtype}: build the model anew in float32 and set its weights."
             )
     for kind, fits, message in (
-        (_quantized.QuantizedActivation, lambda bits: bits == 8, "activations of 8 bits"),
-        (_quantized._WithBits, lambda bits: bits <= 8, "weights of at most 8 bits"),
+        (quantized_layers.QuantizedActivation, lambda bits: bits == 8, "activations of 8 bits"),
+        (quantized_layers._WithBits, lambda bits: bits <= 8, "weights of at most 8 bits"),
     ):
         named = [x for x in layers if isinstance(x, kind) and not fits(x.bits)]
         if named:
@@ -121,7 +121,9 @@ def _require_model(model, what):
 
 
 def _ranges(model):
-    return [x for x in model._flatten_layers() if isinstance(x, _quantized.QuantizedActivation)]
+    return [
+        x for x in model._flatten_layers() if isinstance(x, quantized_layers.QuantizedActivation)
+    ]
 
 
 def _convert(model, job, images=None):
@@ -194,7 +196,7 @@ def _litert(model, images, batch_size, quantizer, integer_ends=True):
         operations = tf.lite.OpsSet.TFLITE_BUILTINS_INT8
         options["representative_dataset"] = lambda: ([batch] for batch in images)
     spec = keras.InputSpec(dtype="float32", shape=(batch_size, *model.inputs[0].shape[1:]))
-    with tempfile.TemporaryDirectory() as folder, _quiet(), _quantized.exporting(model):
+    with tempfile.TemporaryDirectory() as folder, _quiet(), quantized_layers.exporting(model):
         # Not model.export(format="litert"), which before Keras 3.15 does not heed the batch.
         archive = keras.export.ExportArchive()
         archive.track(model)
@@ -344,7 +346,7 @@ def to_litert(model, path, *, calibration_images=None, batch_size=1, quantizer="
             raise ValueError(
                 f"calibration_images are for float models, but {model.name!r} is quantized."
             )
-        images = _quantized._images_of(model, calibration_images)
+        images = calibration._images_of(model, calibration_images)
     job = {"format": "litert", "batch_size": batch_size, "quantizer": quantizer}
     return _write(path, _convert(model, job, images))
 

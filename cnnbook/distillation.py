@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from cnnbook import _arguments as arguments
+from cnnbook._shared import arguments
 from cnnbook.losses import (
     _fits,
     _reduce,

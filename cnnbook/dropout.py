@@ -8,7 +8,7 @@ from numbers import Real
 import keras
 from keras import ops
 
-from cnnbook import _arguments as arguments
+from cnnbook._shared import arguments
 
 __all__ = ["bernoulli_mask", "dropout", "spatial_dropout2d"]
 

@@ -9,7 +9,7 @@ from numbers import Real
 import keras
 import numpy as np
 
-from cnnbook import _arguments as arguments
+from cnnbook._shared import arguments
 
 __all__ = ["industrial_cnn", "load_torch_weights"]
 

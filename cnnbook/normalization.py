@@ -9,7 +9,7 @@ from numbers import Real
 import keras
 from keras import ops
 
-from cnnbook import _arguments as arguments
+from cnnbook._shared import arguments
 
 __all__ = [
     "batch_moments",

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.patches import Rectangle
 
-from cnnbook import _arguments as arguments
+from cnnbook._shared import arguments, windows
 
 __all__ = [
     "confusion",
@@ -462,9 +462,9 @@ def convolution_window(
     sizes, rates = image.shape[:2], arguments.positive_pair("dilation_rate", dilation_rate)
     kernel_size = arguments.positive_pair("kernel_size", kernel_size)
     strides = arguments.positive_pair("strides", strides)
-    pads = arguments.pad_amounts(padding, sizes, kernel_size, strides, rates)
+    pads = windows.pad_amounts(padding, sizes, kernel_size, strides, rates)
     padded = [n + sum(p) for n, p in zip(sizes, pads, strict=True)]
-    counts = arguments.window_counts(padded, kernel_size, strides, rates)
+    counts = windows.window_counts(padded, kernel_size, strides, rates)
     position = _position(position, counts)
     corner = [i * s - p[0] for i, s, p in zip(position, strides, pads, strict=True)]
     if ax is None:

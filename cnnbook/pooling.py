@@ -6,7 +6,7 @@ Chapter: ``notebooks/03_pooling.ipynb``.
 import numpy as np
 from keras import ops
 
-from cnnbook import _arguments as arguments
+from cnnbook._shared import arguments, windows
 
 __all__ = [
     "avg_pool2d",
@@ -23,9 +23,9 @@ def _geometry(x, pool_size, strides, padding):
     window = arguments.positive_pair("pool_size", pool_size)
     strides = window if strides is None else arguments.positive_pair("strides", strides)
     sizes = x.shape[1:3]
-    paddings = arguments.pad_amounts(padding, sizes, window, strides)
+    paddings = windows.pad_amounts(padding, sizes, window, strides)
     padded = [n + before + after for n, (before, after) in zip(sizes, paddings, strict=True)]
-    counts = arguments.window_counts(padded, window, strides, name="pool_size")
+    counts = windows.window_counts(padded, window, strides, name="pool_size")
     for real in _real_pixels(sizes, window, strides, paddings, counts):
         if real.min() == 0:
             raise ValueError(
@@ -59,7 +59,7 @@ def _winners(x, window, strides, paddings, counts):
     order, here and under automatic differentiation. NaN wins over every number.
     """
     x = _pad(x, paddings, -np.inf)
-    views = [arguments.shifted_view(x, at, counts, strides) for at in _offsets(window)]
+    views = [windows.shifted_view(x, at, counts, strides) for at in _offsets(window)]
     best, winner = views[0], ops.zeros_like(views[0], dtype="int32")
     for position, view in enumerate(views[1:], start=1):
         wins = ops.logical_or(view > best, ops.isnan(view))
@@ -224,7 +224,7 @@ def avg_pool2d(
     window, strides, paddings, counts = geometry = _geometry(x, pool_size, strides, padding)
     divisors = _divisors(x, *geometry, count_include_pad)
     padded = _pad(x, paddings, 0.0)
-    y = sum(arguments.shifted_view(padded, at, counts, strides) for at in _offsets(window))
+    y = sum(windows.shifted_view(padded, at, counts, strides) for at in _offsets(window))
     return arguments.from_channels_last(y / divisors, channels_first)
 
 

@@ -9,7 +9,7 @@ from numbers import Real
 import numpy as np
 from keras import ops
 
-from cnnbook import _arguments as arguments
+from cnnbook._shared import arguments
 
 __all__ = ["channel_moments", "standardize", "unstandardize"]
 

@@ -10,8 +10,8 @@ from numbers import Real
 import keras
 from keras import ops
 
-from cnnbook import _arguments as arguments
-from cnnbook._surgery import Surgery, zero_count
+from cnnbook._networks.surgery import Surgery, zero_count
+from cnnbook._shared import arguments
 
 __all__ = [
     "MagnitudePruning",

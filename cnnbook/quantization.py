@@ -10,8 +10,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from cnnbook import _arguments as arguments
 from cnnbook import convolution
+from cnnbook._networks import calibration, quantizer
+from cnnbook._shared import arguments, rounding
 
 __all__ = [
     "dequantize",
@@ -26,14 +27,6 @@ __all__ = [
 
 
 # Arguments
-
-
-def _limits(bits, symmetric=False):
-    """The smallest and the largest integer of so many bits."""
-    if isinstance(bits, bool) or not hasattr(bits, "__index__") or not 2 <= bits <= 16:
-        raise ValueError(f"bits must be an int from 2 to 16, got {bits!r}.")
-    half = 2 ** (bits.__index__() - 1)
-    return (1 - half if symmetric else -half), half - 1
 
 
 def _require_known(condition, message, *values):
@@ -108,7 +101,7 @@ def quantization_parameters(minimum, maximum, *, bits=8, symmetric=False):
         >>> round(float(scale), 3), int(zero_point)  # four integers, -2 to 1
         (1.333, -1)
     """
-    q_min, q_max = _limits(bits, symmetric)
+    rounding.integer_limits(bits, symmetric)
     _require_known(
         lambda low, high: np.isfinite(low) & np.isfinite(high) & (low <= high),
         f"minimum must be finite and at most maximum, got {minimum!r} and {maximum!r}.",
@@ -121,15 +114,7 @@ def quantization_parameters(minimum, maximum, *, bits=8, symmetric=False):
             f"minimum and maximum must have one shape, got {tuple(low.shape)} "
             f"and {tuple(high.shape)}."
         )
-    low, high = ops.minimum(low, 0), ops.maximum(high, 0)
-    if symmetric:
-        high = ops.maximum(-low, high)
-        low = -high
-    width = high - low
-    scale = ops.where(width > 0, width / (q_max - q_min), ops.ones_like(width))
-    if symmetric:
-        return scale, ops.zeros_like(scale, dtype="int32")
-    return scale, q_min - ops.cast(ops.round(low / scale), "int32")
+    return rounding.scale_and_zero_point(low, high, bits, symmetric)
 
 
 def quantize(x, scale, zero_point=0, *, bits=8, axis=None):
@@ -168,7 +153,7 @@ def quantize(x, scale, zero_point=0, *, bits=8, axis=None):
         >>> [int(q) for q in quantize([-1.0, 0.0, 0.26, 3.0], 0.5, 1, bits=3)]
         [-1, 1, 2, 3]
     """
-    q_min, q_max = _limits(bits)
+    q_min, q_max = rounding.integer_limits(bits)
     _require_scale(scale)
     x = arguments.as_float(x)
     scale = ops.cast(_along(scale, x, axis, "scale"), x.dtype)
@@ -261,18 +246,12 @@ def fake_quantize(x, minimum, maximum, *, bits=8, axis=None, symmetric=False):
         >>> [float(v) for v in fake_quantize([-0.3, 0.2, 0.8, 9.0], -1.0, 0.75, bits=3)]
         [-0.25, 0.25, 0.75, 0.75]
     """
-    q_min, q_max = _limits(bits, symmetric)
+    limits = rounding.integer_limits(bits, symmetric)
     scale, zero = quantization_parameters(minimum, maximum, bits=bits, symmetric=symmetric)
     x = arguments.as_float(x)
     scale = ops.cast(_along(scale, x, axis, "minimum"), x.dtype)
     zero = ops.cast(_along(zero, x, axis, "minimum"), x.dtype)
-    fixed = ops.stop_gradient(x)
-    # The clip comes before the zero point would: the same one, and fewer passes over x.
-    q = ops.round(fixed / scale)
-    clipped = ops.clip(q, q_min - zero, q_max - zero)
-    passed = ops.where(ops.equal(q, clipped), x, ops.zeros((), x.dtype))
-    # The difference is exactly 0, and carries the gradient.
-    return ops.stop_gradient(scale * clipped) + (passed - ops.stop_gradient(passed))
+    return rounding.straight_through(x, scale, zero, limits)
 
 
 # Integers only
@@ -510,7 +489,7 @@ def quantize_aware(model, *, bits=8, skip=()):
         >>> [type(layer).__name__ for layer in aware.layers]
         ['InputLayer', 'QuantizedActivation', 'QuantizedConv2D', 'QuantizedActivation']
     """
-    return _quantized.build(model, bits, skip)
+    return quantizer.build(model, bits, skip)
 
 
 def quantize_after_training(model, calibration_images, *, bits=8, skip=()):
@@ -553,10 +532,6 @@ def quantize_after_training(model, calibration_images, *, bits=8, skip=()):
         >>> float(ready.layers[1].minimum), float(ready.layers[1].maximum)
         (0.0, 1.0)
     """
-    copy = _quantized.build(model, bits, skip)
-    _quantized.calibrate(copy, calibration_images)
+    copy = quantizer.build(model, bits, skip)
+    calibration.calibrate(copy, calibration_images)
     return copy
-
-
-# It registers the layers, which are made of the functions above.
-from cnnbook import _quantized  # noqa: E402

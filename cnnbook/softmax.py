@@ -8,7 +8,7 @@ from numbers import Real
 
 from keras import ops
 
-from cnnbook import _arguments as arguments
+from cnnbook._shared import arguments
 
 __all__ = ["log_softmax", "softmax", "softmax_gradient"]
 

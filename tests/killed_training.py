@@ -8,7 +8,7 @@ import sys
 import keras
 import numpy as np
 
-from cnnbook import _checkpoint
+from cnnbook._training import checkpoints
 from cnnbook.training import train
 
 
@@ -57,7 +57,7 @@ def kill():
 
 def kill_while_writing(calls=3):
     """Lets `calls` checkpoints pass and dies with the next file half written."""
-    save = _checkpoint._State.save_weights
+    save = checkpoints._State.save_weights
     count = iter(range(calls + 1))
 
     def half(self, path):
@@ -66,7 +66,7 @@ def kill_while_writing(calls=3):
             os.truncate(path, path.stat().st_size // 2)
             kill()
 
-    _checkpoint._State.save_weights = half
+    checkpoints._State.save_weights = half
 
 
 def kill_before_renaming(calls=3):
@@ -77,7 +77,7 @@ def kill_before_renaming(calls=3):
             kill()
         rename(source, target)
 
-    _checkpoint.os.replace = replace
+    checkpoints.os.replace = replace
 
 
 def outcome(folder):

@@ -13,7 +13,8 @@ import keras
 import numpy as np
 import pytest
 
-from cnnbook import _npz, _shapes, datasets
+from cnnbook import _shapes, datasets
+from cnnbook._shared import files
 from cnnbook.datasets import DatasetUnavailable, load, make_shapes
 
 
@@ -343,9 +344,9 @@ def test_the_file_is_plain_and_the_checksum_is_that_of_sha256sum(cifar10, cache)
 
 def test_equal_arrays_make_equal_files(tmp_path, monkeypatch):
     arrays = own_arrays()
-    _npz.write(tmp_path / "a.npz", arrays)
+    files.write(tmp_path / "a.npz", arrays)
     monkeypatch.setattr("time.time", lambda: 2e9)
-    _npz.write(tmp_path / "b.npz", arrays)
+    files.write(tmp_path / "b.npz", arrays)
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
 
 
@@ -709,7 +710,7 @@ def test_a_file_that_another_process_repaired_stays(cifar10, cache, monkeypatch)
     path = cache / "cifar10.npz"
     good, checksum = path.read_bytes(), (cache / "cifar10.npz.sha256").read_bytes()
     path.write_text("half")
-    original = _npz.set_aside
+    original = files.set_aside
 
     def repaired_first(*arguments):
         os.replace(path, cache / "cifar10.npz.damaged-1")
@@ -717,7 +718,7 @@ def test_a_file_that_another_process_repaired_stays(cifar10, cache, monkeypatch)
         (cache / "cifar10.npz.sha256").write_bytes(checksum)
         return original(*arguments)
 
-    monkeypatch.setattr(_npz, "set_aside", repaired_first)
+    monkeypatch.setattr(files, "set_aside", repaired_first)
     with pytest.warns(UserWarning, match="Another process has replaced it"):
         data = load("cifar10")
     np.testing.assert_array_equal(data.x_train, cifar10.x[0])
@@ -726,13 +727,13 @@ def test_a_file_that_another_process_repaired_stays(cifar10, cache, monkeypatch)
 
 def test_a_file_that_another_process_set_aside(cifar10, cache, monkeypatch):
     (cache / "cifar10.npz").write_text("half")
-    original = _npz.set_aside
+    original = files.set_aside
 
     def moved_first(path, file_id):
         path.unlink()
         return original(path, file_id)
 
-    monkeypatch.setattr(_npz, "set_aside", moved_first)
+    monkeypatch.setattr(files, "set_aside", moved_first)
     with pytest.warns(UserWarning, match="Another process has set it aside"):
         load("cifar10")
     assert names_in(cache) == ["cifar10.npz", "cifar10.npz.sha256"]
@@ -756,12 +757,12 @@ WRITER = """
 import sys
 from pathlib import Path
 import numpy as np
-from cnnbook import _npz
+from cnnbook._shared import files
 arrays = {"x": np.arange(300_000)}
 path = Path(sys.argv[1])
 for _ in range(15):
-    _npz.write(path, arrays)
-    found = _npz.read(path, ["x"], lambda arrays: arrays)["x"]
+    files.write(path, arrays)
+    found = files.read(path, ["x"], lambda arrays: arrays)["x"]
     assert np.array_equal(found, arrays["x"])
 """
 

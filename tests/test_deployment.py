@@ -14,7 +14,8 @@ from networks import NETWORKS, SHAPE, images, network
 from sklearn import metrics
 from support import to_numpy
 
-from cnnbook import _quantized, deployment
+from cnnbook import deployment
+from cnnbook._networks import quantized_layers
 from cnnbook.datasets import load
 from cnnbook.deployment import (
     latency,
@@ -343,7 +344,7 @@ def test_a_model_is_left_as_it_was(folder):
     for weight, value in zip(model.weights, before, strict=True):
         np.testing.assert_array_equal(to_numpy(weight), value)
     np.testing.assert_array_equal(outputs(model, images()), expected)
-    assert not _quantized._exporting
+    assert not quantized_layers._exporting
 
 
 def test_pruned_quantized_and_run(folder):
@@ -468,7 +469,7 @@ def test_what_the_converter_cannot_do_is_told(folder):
     with pytest.raises(RuntimeError, match="TensorFlow could not convert 'strange': "):
         to_litert(model, folder / "strange.tflite")
     assert not list(folder.glob("*strange*"))
-    assert not _quantized._exporting
+    assert not quantized_layers._exporting
 
 
 # Bad input

@@ -1,6 +1,7 @@
 """Tests for the networks of `cnnbook.quantization` (chapter 14), and the graphs they come from."""
 
 import re
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -9,8 +10,8 @@ from keras import layers
 from networks import NETWORKS, SHAPE, images, network
 from support import to_numpy
 
-from cnnbook._graph import Graph
-from cnnbook._quantized import QuantizedActivation
+from cnnbook._networks.graph import Graph
+from cnnbook._networks.quantized_layers import QuantizedActivation
 from cnnbook.industrial_cnn import industrial_cnn
 from cnnbook.quantization import quantize_after_training, quantize_aware
 
@@ -355,10 +356,22 @@ def test_a_sum_of_three_has_a_range_for_each_addition():
 
 
 def test_a_range_of_a_filter_is_at_least_a_share_of_the_largest():
-    from cnnbook._quantized import _fake_kernel
+    from cnnbook._networks.quantized_layers import _fake_kernel
 
     kernel = np.array([[1.0, 1e-6]], "float32")  # two filters of one weight
     got = to_numpy(_fake_kernel(kernel, 8))
     assert got[0, 0] == 1.0 and got[0, 1] == 0.0
     kernel[0, 1] = 2.0**-10
     np.testing.assert_allclose(_fake_kernel(kernel, 8), kernel, rtol=1e-6)
+
+
+def test_a_file_saved_by_version_0_1_0_still_loads():
+    """It holds one of each registered class, saved when they stood in another module."""
+    folder = Path(__file__).parent / "data"
+    stored = np.load(folder / "quantized_0.1.0.npz", allow_pickle=False)
+    model = keras.saving.load_model(folder / "quantized_0.1.0.keras")
+    kinds = {type(layer).__name__ for layer in model.layers}
+    registered = {name.partition(">")[2] for name in keras.saving.get_custom_objects()}
+    assert kinds >= {name for name in registered if name.startswith("Quantized")}
+    found = keras.ops.convert_to_numpy(model(stored["x"]))
+    np.testing.assert_allclose(found, stored["y"], atol=1e-5)

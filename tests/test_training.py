@@ -14,7 +14,7 @@ from keras import ops
 from killed_training import make_model, run
 from support import to_numpy
 
-from cnnbook import _checkpoint
+from cnnbook._training import checkpoints
 from cnnbook.training import train, value_and_gradients
 
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -435,7 +435,7 @@ def test_full_disk_leaves_the_last_checkpoint(tmp_path, monkeypatch):
         path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(_checkpoint._State, "save_weights", full)
+    monkeypatch.setattr(checkpoints._State, "save_weights", full)
     with pytest.raises(OSError, match="No space left"):
         simple(tmp_path, epochs=3)
     after = {p.relative_to(tmp_path): p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}

@@ -51,42 +51,51 @@ def split_options(lines):
 
 def blocks(text):
     """Splits Markdown into ("text", str), ("code", str) and ("directive", Directive)."""
-    lines, plain = text.split("\n"), []
+    lines = text.split("\n")
+    plain = []
     while lines:
         line = lines.pop(0)
-        opening = FENCE.match(line)
-        if opening and opening["fence"][0] == "`" and "`" in opening["rest"]:
-            opening = None  # a code span
-        directive = opening and DIRECTIVE.match(opening["rest"])
-        if not opening or (opening["fence"][0] == ":" and not directive):
+        opening = open_fence(line)
+        if not opening:
             plain.append(line)
             continue
         if plain:
             yield "text", "\n".join(plain)
             plain = []
-        fence, body = opening["fence"], []
-        closing = re.compile(rf"^\s*{re.escape(fence[0])}{{{len(fence)},}}\s*$")
-        while lines and not closing.match(lines[0]):
-            body.append(lines.pop(0))
-        last = lines.pop(0) if lines else None
-        if directive:
-            indent = opening["indent"]
-            inner = textwrap.dedent("\n".join(body)).split("\n") if body else []
-            options, inner = split_options(inner)
-            yield (
-                "directive",
-                Directive(
-                    directive["name"],
-                    directive["argument"].strip(),
-                    options,
-                    "\n".join(inner).strip("\n"),
-                    indent,
-                ),
-            )
+        body, last = take_body(lines, opening["fence"])
+        if DIRECTIVE.match(opening["rest"]):
+            yield "directive", make_directive(opening, body)
         else:
-            yield "code", "\n".join([line, *body, *([last] if last is not None else [])])
+            yield "code", "\n".join([line, *body, *last])
     if plain:
         yield "text", "\n".join(plain)
+
+
+def open_fence(line):
+    """The match of a line that opens code or a directive, else None."""
+    opening = FENCE.match(line)
+    if not opening:
+        return None
+    is_span = opening["fence"][0] == "`" and "`" in opening["rest"]
+    is_colons = opening["fence"][0] == ":" and not DIRECTIVE.match(opening["rest"])
+    return None if is_span or is_colons else opening
+
+
+def take_body(lines, fence):
+    """Takes the lines within a fence, and the list of the line that closes it, if there is one."""
+    closing = re.compile(rf"^\s*{re.escape(fence[0])}{{{len(fence)},}}\s*$")
+    body = []
+    while lines and not closing.match(lines[0]):
+        body.append(lines.pop(0))
+    return body, [lines.pop(0)] if lines else []
+
+
+def make_directive(opening, body):
+    match = DIRECTIVE.match(opening["rest"])
+    inner = textwrap.dedent("\n".join(body)).split("\n") if body else []
+    options, inner = split_options(inner)
+    text = "\n".join(inner).strip("\n")
+    return Directive(match["name"], match["argument"].strip(), options, text, opening["indent"])
 
 
 def with_title(content):

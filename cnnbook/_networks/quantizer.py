@@ -1,14 +1,17 @@
-"""Layers that compute with quantized weights and activations, and networks made of them."""
+"""From a float network to a quantized one."""
 
-from contextlib import contextmanager
-
-import keras
 import numpy as np
 from keras import layers, ops
 
-from cnnbook._graph import Graph
+from cnnbook._networks.graph import Graph
+from cnnbook._networks.quantized_layers import (
+    QuantizedActivation,
+    QuantizedConv2D,
+    QuantizedDense,
+    QuantizedDepthwiseConv2D,
+)
+from cnnbook._shared import rounding
 from cnnbook.normalization import fold_batch_norm
-from cnnbook.quantization import _limits, fake_quantize
 
 LINEAR = ("Conv2D", "DepthwiseConv2D", "SeparableConv2D", "Dense")
 RELUS = ("ReLU", "Relu", "Relu6", "LeakyReLU", "PReLU")  # two of them from keras.ops
@@ -39,170 +42,6 @@ QUANTIZABLE = (
 ACTIVATIONS = ("linear", "relu", "relu6", "leaky_relu", "sigmoid", "softmax")
 BOUNDED = ("sigmoid", "softmax")  # between 0 and 1, whatever the input
 
-_exporting = False
-
-
-@contextmanager
-def exporting(model):
-    """Within it, the model's quantization is made of operations that converters know.
-
-    Its ranges are frozen: they stand in the file as numbers.
-    """
-    global _exporting
-    for layer in model._flatten_layers():
-        if isinstance(layer, QuantizedActivation):
-            layer.freeze()
-    before, _exporting = _exporting, True
-    try:
-        yield
-    finally:
-        _exporting = before
-
-
-def _fake(x, low, high, bits, axis=None, symmetric=False):
-    if _exporting:
-        return keras.quantizers.fake_quant_with_min_max_vars(
-            x, low, high, num_bits=bits, narrow_range=symmetric, axis=axis
-        )
-    return fake_quantize(x, low, high, bits=bits, axis=axis, symmetric=symmetric)
-
-
-def _fake_kernel(kernel, bits):
-    """Each filter, on the last axis, with a symmetric range of its own.
-
-    It is at least 2^-10 of the largest: what is smaller vanishes in the output's one range, and an
-    int32 bias, which has the scale of its filter, could not hold the numbers.
-    """
-    limits = ops.max(ops.abs(kernel), axis=tuple(range(len(kernel.shape) - 1)))
-    limits = ops.stop_gradient(ops.maximum(limits, 2.0**-10 * ops.max(limits)))
-    return _fake(kernel, -limits, limits, bits, axis=-1, symmetric=True)
-
-
-class _WithBits:
-    """A layer whose kernel has so many bits."""
-
-    def __init__(self, *args, bits=8, **kwargs):
-        _limits(bits)
-        super().__init__(*args, **kwargs)
-        self.bits = bits
-
-    def get_config(self):
-        return {**super().get_config(), "bits": self.bits}
-
-
-@keras.saving.register_keras_serializable("cnnbook")
-class QuantizedConv2D(_WithBits, layers.Conv2D):
-    """A `Conv2D` with a quantized kernel."""
-
-    def convolution_op(self, inputs, kernel):
-        return super().convolution_op(inputs, _fake_kernel(kernel, self.bits))
-
-
-@keras.saving.register_keras_serializable("cnnbook")
-class QuantizedDepthwiseConv2D(_WithBits, layers.DepthwiseConv2D):
-    """A `DepthwiseConv2D` with a quantized kernel; every filter has its range."""
-
-    def call(self, inputs):
-        kernel = ops.reshape(self.kernel, (*self.kernel_size, 1, -1))
-        kernel = ops.reshape(_fake_kernel(kernel, self.bits), self.kernel.shape)
-        outputs = ops.depthwise_conv(
-            inputs,
-            kernel,
-            strides=self.strides,
-            padding=self.padding,
-            dilation_rate=self.dilation_rate,
-            data_format=self.data_format,
-        )
-        if self.use_bias:
-            first = self.data_format == "channels_first"
-            outputs += ops.reshape(self.bias, (1, -1, 1, 1) if first else (1, 1, 1, -1))
-        return self.activation(outputs)
-
-
-@keras.saving.register_keras_serializable("cnnbook")
-class QuantizedDense(_WithBits, layers.Dense):
-    """A `Dense` with a quantized kernel."""
-
-    def call(self, inputs):
-        if _exporting:
-            # As a 1x1 convolution: the converter cannot turn a large quantized kernel over.
-            added = tuple(range(1, 5 - len(inputs.shape)))
-            for axis in added:
-                inputs = ops.expand_dims(inputs, axis)
-            kernel = ops.reshape(self.kernel, (1, 1, *self.kernel.shape))
-            kernel = _fake_kernel(kernel, self.bits)
-            outputs = ops.conv(inputs, kernel, data_format="channels_last")
-            outputs = ops.squeeze(outputs, added) if added else outputs
-        else:
-            outputs = ops.matmul(inputs, _fake_kernel(self.kernel, self.bits))
-        outputs = outputs + self.bias if self.use_bias else outputs
-        return self.activation(outputs)
-
-
-@keras.saving.register_keras_serializable("cnnbook")
-class QuantizedActivation(layers.Layer):
-    """Quantizes what passes, by a range that follows it in training.
-
-    The range is that of the first batch, and then moves towards each batch's:
-    ``minimum = momentum * minimum + (1 - momentum) * batch_minimum``, the maximum likewise. Before
-    the first batch there is none, and everything passes as it is.
-    """
-
-    def __init__(self, *, bits=8, momentum=0.99, **kwargs):
-        _limits(bits)
-        super().__init__(**kwargs)
-        self.bits, self.momentum, self.calibrating, self.frozen = bits, momentum, False, None
-
-    def build(self, input_shape):
-        for name in ("minimum", "maximum", "seen"):
-            weight = self.add_weight(shape=(), initializer="zeros", trainable=False, name=name)
-            setattr(self, name, weight)
-
-    def call(self, inputs, training=None):
-        if _exporting:
-            return _fake(inputs, *self.frozen, self.bits)
-        low, high, seen = (
-            ops.convert_to_tensor(v) for v in (self.minimum, self.maximum, self.seen)
-        )
-        if self.calibrating or (training and self.trainable):
-            low, high = self._observe(ops.stop_gradient(inputs), low, high, seen)
-            return _fake(inputs, low, high, self.bits)
-        return ops.where(seen > 0, _fake(inputs, low, high, self.bits), inputs)
-
-    def freeze(self):
-        """Keeps the range as two numbers, for a file."""
-        if not float(self.seen):
-            raise ValueError(
-                f"the range of {self.name!r} is unknown: train the model, or quantize it after "
-                "training with calibration images."
-            )
-        low, high = min(float(self.minimum), 0.0), max(float(self.maximum), 0.0)
-        # All were 0: any scale does, but that of an empty range is too small for a file.
-        self.frozen = (low, high) if low < high else (0.0, 2.0**self.bits - 1)
-
-    def _observe(self, inputs, low, high, seen):
-        new_low, new_high = ops.min(inputs), ops.max(inputs)
-        if self.calibrating:
-            moved = ops.minimum(low, new_low), ops.maximum(high, new_high)
-        else:
-            m = self.momentum
-            moved = m * low + (1 - m) * new_low, m * high + (1 - m) * new_high
-        low = ops.where(seen > 0, moved[0], new_low)
-        high = ops.where(seen > 0, moved[1], new_high)
-        values = low, high, ops.ones_like(seen)
-        for variable, value in zip((self.minimum, self.maximum, self.seen), values, strict=True):
-            variable.assign(value)
-        return low, high
-
-    def compute_output_shape(self, input_shape):
-        return input_shape
-
-    def get_config(self):
-        return {**super().get_config(), "bits": self.bits, "momentum": self.momentum}
-
-
-# From a float network to a quantized one
-
 
 def build(model, bits, skip):
     """See `quantization.quantize_aware`."""
@@ -217,7 +56,7 @@ class _Builder:
         names = {node.name for node in graph.nodes}
         self.bits, self.own_bits = (8, dict(bits)) if isinstance(bits, dict) else (bits, {})
         for value in (self.bits, *self.own_bits.values()):
-            _limits(value)
+            rounding.integer_limits(value)
         unknown = sorted((self.skip | set(self.own_bits)) - names)
         if unknown:
             raise ValueError(f"{model_names(unknown)} not in the model, which has {sorted(names)}.")
@@ -450,46 +289,3 @@ def _scaling(node, x, bits):
     kernel = ops.convert_to_numpy(kernel).reshape(1, 1, channels, 1)
     bias = ops.convert_to_numpy(bias)
     return _made(QuantizedDepthwiseConv2D, config, bits, x.shape, kernel, bias)
-
-
-# Ranges from images
-
-
-def calibrate(model, images, batch_size=64):
-    """Sets every range of a quantized model to what the images show."""
-    images = _images_of(model, images)
-    observers = [layer for layer in model.layers if isinstance(layer, QuantizedActivation)]
-    try:
-        for observer in observers:
-            observer.calibrating = True
-        for start in range(0, len(images), batch_size):
-            model(images[start : start + batch_size], training=False)
-    finally:
-        for observer in observers:
-            observer.calibrating = False
-
-
-def _images_of(model, images):
-    if len(model.inputs) != 1:
-        raise ValueError(f"calibration needs a model with one input, this has {len(model.inputs)}.")
-    images = np.asarray(ops.convert_to_numpy(images))
-    if images.dtype.kind != "f":
-        raise ValueError(
-            "calibration_images must be floats, as the model takes them in training, "
-            f"got {images.dtype}."
-        )
-    expected = tuple(model.inputs[0].shape[1:])
-    fits = images.ndim == len(expected) + 1 and all(
-        size in (None, given) for size, given in zip(expected, images.shape[1:], strict=True)
-    )
-    if not fits:
-        raise ValueError(
-            f"calibration_images must have shape (N, {', '.join(map(str, expected))}), "
-            f"got {images.shape}."
-        )
-    if not len(images):
-        raise ValueError("calibration_images must hold at least one image, got none.")
-    images = images.astype("float32")
-    if not np.isfinite(images).all():
-        raise ValueError("calibration_images must be finite, but some are NaN or infinite.")
-    return images

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import layers, tree
 
-from cnnbook import _graph
+from cnnbook._networks import graph as _graph
 
 __all__ = ["Surgery", "zero_count"]
 

@@ -1,0 +1,1 @@
+"""Files that run without Keras: how they are written and run."""

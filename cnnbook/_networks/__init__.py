@@ -1,0 +1,1 @@
+"""Keras models as data: read as graphs, and built anew."""
