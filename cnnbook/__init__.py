@@ -10,9 +10,9 @@
     08 preprocessing   statistics of the channels, standardizing
     09 augmentation    random crops, flips, rotations, colors, erasing and mixing
     10 losses          cross-entropy, squared error, focal loss
-    11 optimizers      gradient descent, momentum, Adam, AdamW, a schedule of the learning rate
+    11 optimizers      gradient descent, momentum, Adam, AdamW, learning rate schedules
     12 training        the training loop, with checkpoints from which it resumes
-    13 industrial_cnn  a standard network for 32x32 images, and PyTorch's weights in Keras models
+    13 industrial_cnn  a network for 32x32 images, and PyTorch's weights in Keras
     14 quantization    integers for real numbers, networks trained or calibrated for them
     15 pruning         masks, schedules, a callback that prunes, filters that really go
     16 distillation    the loss of a student, its gradient, training by a teacher

@@ -229,6 +229,16 @@ def test_readme_is_short_and_begins_with_the_commands():
         assert any(line.startswith(command) for line in lines[:25]), command
 
 
+def test_contributing_is_short_and_names_commands_that_exist():
+    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    assert len(text.split()) < 250
+    assert "at most 50 characters" in text
+    targets = set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
+    named = [word for made in re.findall(r"`make ([^`]+)`", text) for word in made.split()]
+    assert {"chapter", "chapters", "text", "notebooks"} <= set(named)
+    assert {word for word in named if "=" not in word} <= targets
+
+
 def test_readme_lists_the_commands_of_the_makefile():
     listed = set(re.findall(r"^\| `make ([a-z-]+)`", README, re.MULTILINE))
     targets = set(re.findall(r"^([a-z-]+):.*## ", MAKEFILE, re.MULTILINE))

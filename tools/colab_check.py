@@ -23,7 +23,7 @@ PYTHON = ENVIRONMENT / "bin" / "python"
 REQUIREMENTS = ROOT / "tools" / "colab-requirements.txt"
 SCRATCH = ROOT / "build" / "colab-check"
 OF_THE_REPOSITORY = {  # they read files that no wheel holds
-    *("test_benchmarks", "test_contract", "test_mutants", "test_notebooks"),
+    *("test_benchmarks", "test_chapters", "test_contract", "test_mutants", "test_notebooks"),
     *("test_package", "test_tools"),
 }
 
