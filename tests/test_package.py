@@ -245,6 +245,34 @@ def test_readme_lists_the_commands_of_the_makefile():
     assert listed == targets - {"help"}
 
 
+# Publishing
+
+
+def read_workflow(name):
+    return yaml.safe_load((ROOT / ".github" / "workflows" / f"{name}.yml").read_text("utf-8"))
+
+
+def jobs_before(jobs, name):
+    """The jobs that must have passed before a job begins."""
+    needs = jobs[name].get("needs", [])
+    direct = {needs} if isinstance(needs, str) else set(needs)
+    return direct.union(*(jobs_before(jobs, other) for other in direct))
+
+
+def test_nothing_is_published_before_all_tests_have_passed():
+    jobs = read_workflow("publish")["jobs"]
+    (gate,) = (n for n, job in jobs.items() if job.get("uses", "").endswith("/tests.yml"))
+    assert {"pages", "colab", "package"} <= set(jobs)
+    for name in set(jobs) - {gate}:
+        assert gate in jobs_before(jobs, name), name
+        assert "always()" not in str(jobs[name].get("if", "")), name
+    tests = read_workflow("tests")
+    assert "workflow_call" in tests[True]  # YAML reads `on` as true
+    steps = [step.get("run") for job in tests["jobs"].values() for step in job["steps"]]
+    for command in ("test", "book", "lint", "backends", "browser"):
+        assert f"make {command}" in steps, command
+
+
 # The lock
 
 
