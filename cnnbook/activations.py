@@ -48,6 +48,7 @@ def relu(x):
         machines, 2010, https://icml.cc/Conferences/2010/papers/432.pdf
 
     Example:
+        >>> from cnnbook.activations import relu
         >>> [float(v) for v in relu([-2.0, 0.0, 3.0])]
         [0.0, 0.0, 3.0]
     """
@@ -83,6 +84,7 @@ def relu_gradient(x, output_gradient):
         machines, 2010, https://icml.cc/Conferences/2010/papers/432.pdf
 
     Example:
+        >>> from cnnbook.activations import relu_gradient
         >>> [float(v) for v in relu_gradient([-2.0, 0.0, 3.0], [10.0, 10.0, 10.0])]
         [0.0, 0.0, 10.0]
     """
@@ -121,6 +123,7 @@ def leaky_relu(x, *, negative_slope):
         https://ai.stanford.edu/~amaas/papers/relu_hybrid_icml2013_final.pdf
 
     Example:
+        >>> from cnnbook.activations import leaky_relu
         >>> [float(v) for v in leaky_relu([-2.0, 0.0, 3.0], negative_slope=0.5)]
         [-1.0, 0.0, 3.0]
     """
@@ -166,6 +169,7 @@ def gelu(x, *, approximate=False):
         https://arxiv.org/abs/1606.08415
 
     Example:
+        >>> from cnnbook.activations import gelu
         >>> [round(float(v), 4) for v in gelu([-1.0, 0.0, 1.0])]
         [-0.1587, 0.0, 0.8413]
     """
@@ -202,6 +206,7 @@ def silu(x):
         https://arxiv.org/abs/1702.03118
 
     Example:
+        >>> from cnnbook.activations import silu
         >>> [round(float(v), 4) for v in silu([-1.0, 0.0, 1.0])]
         [-0.2689, 0.0, 0.7311]
     """
@@ -233,6 +238,7 @@ def hard_silu(x):
         https://arxiv.org/abs/1905.02244
 
     Example:
+        >>> from cnnbook.activations import hard_silu
         >>> [round(float(v), 4) for v in hard_silu([-1.0, 1.0, 4.0])]
         [-0.3333, 0.6667, 4.0]
     """

@@ -79,6 +79,8 @@ def softmax(logits, *, axis=-1, temperature=1.0):
         network, 2015 (the temperature), https://arxiv.org/abs/1503.02531
 
     Example:
+        >>> import math
+        >>> from cnnbook.softmax import softmax
         >>> [round(float(p), 4) for p in softmax([0.0, 0.0, math.log(2.0)])]  # 1 : 1 : 2
         [0.25, 0.25, 0.5]
         >>> [float(p) for p in softmax([1000.0, 1000.0])]
@@ -118,6 +120,7 @@ def log_softmax(logits, *, axis=-1, temperature=1.0):
         and softmax functions, 2021, https://doi.org/10.1093/imanum/draa038
 
     Example:
+        >>> from cnnbook.softmax import log_softmax
         >>> [float(v) for v in log_softmax([0.0, 1000.0])]  # softmax gives 0 and 1
         [-1000.0, 0.0]
     """
@@ -155,6 +158,7 @@ def softmax_gradient(probabilities, output_gradient, *, axis=-1, temperature=1.0
         network outputs, 1990, https://doi.org/10.1007/978-3-642-76153-9_28
 
     Example:
+        >>> from cnnbook.softmax import softmax_gradient
         >>> [float(v) for v in softmax_gradient([0.25, 0.25, 0.5], [4.0, 0.0, 0.0])]
         [0.75, -0.25, -0.5]
     """
