@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 CHAPTER ?=
+NAME =
+PART =
 BENCHMARK ?= convolution
 MUTANTS ?=
 TORCH := torch==2.13.0
@@ -10,15 +12,21 @@ UV := uv==0.13.9
 
 BIN := .venv/bin
 RUN := $(BIN)/python -m
-NO_BACKEND := contract mutants notebooks package tools
+NO_BACKEND := chapters contract mutants notebooks package tools
 NOTEBOOKS = $(wildcard notebooks/[0-9]*.ipynb book/conventions.ipynb)
 export KERAS_BACKEND ?= tensorflow
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
+<<<<<<< HEAD
 .PHONY: help env book test unit notebooks-test text notebooks colab colab-check scale
 .PHONY: backends parity mutants hostile browser benchmarks serve lint lock clean
+=======
+.PHONY: help env book test unit notebooks-test text notebooks chapter chapters
+.PHONY: colab colab-check scale
+.PHONY: backends parity mutants browser benchmarks serve lint lock clean
+>>>>>>> tools
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,8 +39,9 @@ AT_LEAST_3_11 = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) an
 
 .venv/ready: requirements.txt pyproject.toml
 	@$(AT_LEAST_3_11)
+	@echo "Making .venv: it takes some minutes, and 3 GB on the disk."
 	$(PYTHON) -m venv .venv
-	$(RUN) pip install --quiet --require-hashes -r requirements.txt
+	$(RUN) pip install --require-hashes -r requirements.txt
 	$(RUN) pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -78,6 +87,12 @@ text: .venv/ready ## write the chapters as editable text to build/text (CHAPTER=
 
 notebooks: .venv/ready ## execute the chapters and store their outputs (CHAPTER=03 for one)
 	$(RUN) tools.notebooks execute $(CHAPTER)
+
+chapter: .venv/ready ## write the files of a new chapter (NAME=metrics PART=evaluation)
+	@$(RUN) tools.chapter "$(NAME)" "$(PART)"
+
+chapters: .venv/ready ## write tables and pages anew from the list of chapters
+	@$(RUN) tools.registration
 
 colab: .venv/ready ## write Colab's copies of the chapters to build/colab
 	$(RUN) tools.notebooks colab $(CHAPTER)

@@ -47,6 +47,7 @@ def relu(x):
         machines, 2010, https://icml.cc/Conferences/2010/papers/432.pdf
 
     Example:
+        >>> from cnnbook.activations import relu
         >>> [float(v) for v in relu([-2.0, 0.0, 3.0])]
         [0.0, 0.0, 3.0]
     """
@@ -82,6 +83,7 @@ def relu_gradient(x, output_gradient):
         machines, 2010, https://icml.cc/Conferences/2010/papers/432.pdf
 
     Example:
+        >>> from cnnbook.activations import relu_gradient
         >>> [float(v) for v in relu_gradient([-2.0, 0.0, 3.0], [10.0, 10.0, 10.0])]
         [0.0, 0.0, 10.0]
     """
@@ -120,6 +122,7 @@ def leaky_relu(x, *, negative_slope):
         https://ai.stanford.edu/~amaas/papers/relu_hybrid_icml2013_final.pdf
 
     Example:
+        >>> from cnnbook.activations import leaky_relu
         >>> [float(v) for v in leaky_relu([-2.0, 0.0, 3.0], negative_slope=0.5)]
         [-1.0, 0.0, 3.0]
     """
@@ -163,6 +166,7 @@ def gelu(x, *, approximate=False):
         https://arxiv.org/abs/1606.08415
 
     Example:
+        >>> from cnnbook.activations import gelu
         >>> [round(float(v), 4) for v in gelu([-1.0, 0.0, 1.0])]
         [-0.1587, 0.0, 0.8413]
     """
@@ -197,6 +201,7 @@ def silu(x):
         https://arxiv.org/abs/1702.03118
 
     Example:
+        >>> from cnnbook.activations import silu
         >>> [round(float(v), 4) for v in silu([-1.0, 0.0, 1.0])]
         [-0.2689, 0.0, 0.7311]
     """
@@ -228,6 +233,7 @@ def hard_silu(x):
         https://arxiv.org/abs/1905.02244
 
     Example:
+        >>> from cnnbook.activations import hard_silu
         >>> [round(float(v), 4) for v in hard_silu([-1.0, 1.0, 4.0])]
         [-0.3333, 0.6667, 4.0]
     """

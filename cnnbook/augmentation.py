@@ -79,6 +79,8 @@ def random_crop(images, *, padding=4, seed, masks=None, boxes=None, fill=0.0, da
         section 4.2 (padding 4 on CIFAR-10), https://arxiv.org/abs/1512.03385
 
     Example:
+        >>> from keras import ops
+        >>> from cnnbook.augmentation import random_crop
         >>> image = ops.reshape(ops.arange(1, 10), (1, 3, 3, 1))
         >>> moved = random_crop(image, padding=1, seed=0)
         >>> tuple(moved.shape), float(ops.max(moved)) <= 9
@@ -142,6 +144,8 @@ def random_flip(
         convolutional neural networks, 2012, https://doi.org/10.1145/3065386
 
     Example:
+        >>> from keras import ops
+        >>> from cnnbook.augmentation import random_flip
         >>> flipped = random_flip([[[[1], [2]]]] * 100, seed=0)
         >>> counts = ops.sum(flipped[:, 0, 0, 0] == 2)  # how many are mirrored
         >>> 30 < int(counts) < 70
@@ -211,6 +215,8 @@ def rotate(images, angles, *, masks=None, boxes=None, fill=0.0, data_format=None
         section 2.6 (geometric transformations and interpolation)
 
     Example:
+        >>> from keras import ops
+        >>> from cnnbook.augmentation import rotate
         >>> turned = rotate([[[[1], [2]], [[3], [4]]]], 90)
         >>> [round(float(v), 3) for v in ops.reshape(turned, (-1,))]
         [2.0, 4.0, 1.0, 3.0]
@@ -264,6 +270,7 @@ def random_rotation(images, degrees, *, seed, masks=None, boxes=None, fill=0.0, 
         section 2.6 (geometric transformations and interpolation)
 
     Example:
+        >>> from cnnbook.augmentation import random_rotation
         >>> middle = random_rotation([[[[0]] * 3, [[0], [7], [0]], [[0]] * 3]], 180, seed=0)
         >>> round(float(middle[0, 1, 1, 0]), 3)  # the middle stays where it is
         7.0
@@ -326,6 +333,7 @@ def adjust_colors(
         https://doi.org/10.1145/800248.807361
 
     Example:
+        >>> from cnnbook.augmentation import adjust_colors
         >>> pixel = [[[[0.4, 0.2, 0.2]]]]
         >>> [round(float(v), 3) for v in adjust_colors(pixel, brightness=2.0)[0, 0, 0]]
         [0.8, 0.4, 0.4]
@@ -390,6 +398,8 @@ def color_jitter(
         their principal components), https://doi.org/10.1145/3065386
 
     Example:
+        >>> from keras import ops
+        >>> from cnnbook.augmentation import color_jitter
         >>> jittered = color_jitter([[[[0.5, 0.5, 0.5]]]] * 9, brightness=0.2, seed=0)
         >>> 0.4 <= float(ops.min(jittered)) < float(ops.max(jittered)) <= 0.6
         True
@@ -457,6 +467,8 @@ def random_erasing(
         https://arxiv.org/abs/1708.04896
 
     Example:
+        >>> from keras import ops
+        >>> from cnnbook.augmentation import random_erasing
         >>> erased = random_erasing(ops.ones((1, 4, 4, 1)), probability=1, area=(0.25, 0.25),
         ...                         ratio=(1, 1), seed=0)
         >>> float(ops.sum(erased))  # 2x2 of 16 pixels are gone
@@ -514,6 +526,8 @@ def mixup(images, labels, *, alpha, seed):
         https://arxiv.org/abs/1710.09412
 
     Example:
+        >>> from keras import ops
+        >>> from cnnbook.augmentation import mixup
         >>> x, y = mixup([[0.0], [8.0]], [[1, 0], [0, 1]], alpha=1.0, seed=0)
         >>> bool(ops.all(abs(x[:, 0] - 8 * y[:, 1]) < 1e-5))  # both mixed by the same weight
         True
@@ -567,6 +581,8 @@ def cutmix(images, labels, *, alpha, seed, data_format=None):
         https://arxiv.org/abs/1905.04899
 
     Example:
+        >>> from keras import ops
+        >>> from cnnbook.augmentation import cutmix
         >>> x = ops.reshape([0.0, 1.0], (2, 1, 1, 1)) * ops.ones((1, 4, 4, 1))
         >>> x, y = cutmix(x, [[1, 0], [0, 1]], alpha=1.0, seed=0)
         >>> bool(ops.all(abs(ops.mean(x, axis=(1, 2, 3)) - y[:, 1]) < 1e-6))  # its actual share
@@ -629,6 +645,8 @@ class Augmentation:
         learning, 2019, https://doi.org/10.1186/s40537-019-0197-0
 
     Example:
+        >>> from keras import ops
+        >>> from cnnbook.augmentation import Augmentation, random_crop, random_flip
         >>> augment = Augmentation(random_crop, random_flip, seed=3)
         >>> x, state = ops.ones((2, 8, 8, 3)), augment.get_state()
         >>> first, second = augment(x), augment(x)

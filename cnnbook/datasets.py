@@ -208,6 +208,7 @@ def load(name, **options):
             ``DatasetUnavailable``, too), or an option is unknown or out of range.
 
     Example:
+        >>> from cnnbook.datasets import load
         >>> digits = load("digits")
         >>> digits.x_train.shape, digits.x_test.shape, digits.x_train.dtype.name
         ((1437, 8, 8, 1), (360, 8, 8, 1), 'uint8')
@@ -274,6 +275,7 @@ def make_shapes(count, *, seed, difficulty=0.5, rotation=30.0):
         ValueError: If an argument is out of range.
 
     Example:
+        >>> from cnnbook.datasets import make_shapes
         >>> images, labels, masks, boxes = make_shapes(4, seed=0)
         >>> images.shape, masks.shape, boxes.shape
         ((4, 32, 32, 3), (4, 32, 32), (4, 4))

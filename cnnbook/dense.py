@@ -64,6 +64,7 @@ def dense(x, kernel, bias=None):
         https://www.deeplearningbook.org
 
     Example:
+        >>> from cnnbook.dense import dense
         >>> kernel = [[1.0, 0.0], [2.0, 1.0], [0.0, -1.0]]  # 3 inputs, 2 outputs
         >>> y = dense([1.0, 2.0, 3.0], kernel, bias=[0.0, 10.0])
         >>> [float(v) for v in y]  # 1*1 + 2*2 + 3*0, 1*0 + 2*1 + 3*(-1) + 10
@@ -116,6 +117,7 @@ def dense_gradients(x, kernel, output_gradient):
         back-propagating errors, 1986, https://doi.org/10.1038/323533a0
 
     Example:
+        >>> from cnnbook.dense import dense_gradients
         >>> kernel = [[1.0, 0.0], [2.0, 1.0], [0.0, -1.0]]
         >>> dx, dkernel, dbias = dense_gradients([1.0, 2.0, 3.0], kernel, [1.0, -1.0])
         >>> [float(v) for v in dx]  # row i of the kernel times (1, -1)
@@ -167,6 +169,7 @@ def flatten(x):
         https://doi.org/10.1038/s41586-020-2649-2
 
     Example:
+        >>> from cnnbook.dense import flatten
         >>> image = [[[1.0, 10.0], [2.0, 20.0]], [[3.0, 30.0], [4.0, 40.0]]]
         >>> [int(v) for v in flatten([image])[0]]  # two channels: units and tens
         [1, 10, 2, 20, 3, 30, 4, 40]

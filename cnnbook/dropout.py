@@ -47,6 +47,7 @@ def bernoulli_mask(shape, keep_probability, *, seed):
         Srivastava et al., Dropout, 2014, https://jmlr.org/papers/v15/srivastava14a.html
 
     Example:
+        >>> from cnnbook.dropout import bernoulli_mask
         >>> mask = bernoulli_mask((1000,), 0.8, seed=0)
         >>> sorted({float(v) for v in mask}), 740 < float(sum(mask)) < 860
         ([0.0, 1.0], True)
@@ -94,6 +95,7 @@ def dropout(x, rate, *, seed, training=True):
         Srivastava et al., Dropout, 2014, https://jmlr.org/papers/v15/srivastava14a.html
 
     Example:
+        >>> from cnnbook.dropout import dropout
         >>> y = dropout([3.0] * 1000, 0.25, seed=0)
         >>> sorted({round(float(v), 4) for v in y})  # dropped, or divided by 0.75
         [0.0, 4.0]
@@ -137,6 +139,7 @@ def spatial_dropout2d(x, rate, *, seed, training=True, data_format=None):
         networks, 2015, https://arxiv.org/abs/1411.4280
 
     Example:
+        >>> from cnnbook.dropout import spatial_dropout2d
         >>> maps = [[[[1.0] * 100], [[2.0] * 100]]]  # one image, 2x1 pixels, 100 channels
         >>> y = spatial_dropout2d(maps, 0.5, seed=0, data_format="channels_last")
         >>> sorted({(float(a), float(b)) for a, b in zip(y[0, 0, 0], y[0, 1, 0])})

@@ -105,6 +105,7 @@ def cross_entropy(y_true, y_pred, *, from_logits=False, label_smoothing=0.0, red
         vision, 2016 (label smoothing), https://arxiv.org/abs/1512.00567
 
     Example:
+        >>> from cnnbook.losses import cross_entropy
         >>> round(float(cross_entropy([1, 0], [[0.5, 0.5], [0.25, 0.75]])), 4)  # log 2, log 4
         1.0397
         >>> round(float(cross_entropy([0], [[0.0, 200.0]], from_logits=True)), 4)
@@ -155,6 +156,7 @@ def cross_entropy_gradient(y_true, logits, *, label_smoothing=0.0, reduction="me
         network outputs, 1990, https://doi.org/10.1007/978-3-642-76153-9_28
 
     Example:
+        >>> from cnnbook.losses import cross_entropy_gradient
         >>> g = cross_entropy_gradient([1], [[0.0, 0.0]])
         >>> [float(v) for v in g[0]]
         [0.5, -0.5]
@@ -196,6 +198,7 @@ def mean_squared_error(y_true, y_pred, *, reduction="mean"):
         Bishop, Pattern Recognition and Machine Learning, 2006, section 1.2.5
 
     Example:
+        >>> from cnnbook.losses import mean_squared_error
         >>> float(mean_squared_error([1.0, 2.0], [1.0, 4.0]))
         2.0
     """
@@ -254,6 +257,7 @@ def binary_cross_entropy(
         Bishop, Pattern Recognition and Machine Learning, 2006, section 4.3.2
 
     Example:
+        >>> from cnnbook.losses import binary_cross_entropy
         >>> round(float(binary_cross_entropy([1.0, 0.0], [0.5, 0.75])), 4)  # log 2, log 4
         1.0397
     """
@@ -320,6 +324,7 @@ def focal_loss(y_true, y_pred, *, gamma=2.0, alpha=0.25, from_logits=False, redu
         https://arxiv.org/abs/1708.02002
 
     Example:
+        >>> from cnnbook.losses import focal_loss
         >>> round(float(focal_loss([1], [0.5], alpha=None)), 4)  # a quarter of log 2
         0.1733
     """

@@ -110,6 +110,7 @@ def batch_moments(x, *, axis=-1):
         Ioffe and Szegedy, Batch normalization, 2015, https://arxiv.org/abs/1502.03167
 
     Example:
+        >>> from cnnbook.normalization import batch_moments
         >>> mean, variance = batch_moments([[1.0, 10.0], [3.0, 10.0]])
         >>> [float(v) for v in mean], [float(v) for v in variance]
         ([2.0, 10.0], [1.0, 0.0])
@@ -154,6 +155,7 @@ def batch_norm(x, mean, variance, gamma=None, beta=None, *, epsilon=1e-3, axis=-
         Ioffe and Szegedy, Batch normalization, 2015, https://arxiv.org/abs/1502.03167
 
     Example:
+        >>> from cnnbook.normalization import batch_norm
         >>> y = batch_norm([[5.0], [9.0]], [5.0], [4.0], gamma=[3.0], beta=[1.0], epsilon=0.0)
         >>> [float(v[0]) for v in y]
         [1.0, 7.0]
@@ -192,6 +194,7 @@ def update_moving(moving, value, *, momentum=0.99):
         Ioffe and Szegedy, Batch normalization, 2015, https://arxiv.org/abs/1502.03167
 
     Example:
+        >>> from cnnbook.normalization import update_moving
         >>> float(update_moving(0.0, 8.0, momentum=0.75))
         2.0
     """
@@ -240,6 +243,7 @@ def batch_norm_gradients(x, gamma, output_gradient, *, epsilon=1e-3, axis=-1):
         Ioffe and Szegedy, Batch normalization, 2015, https://arxiv.org/abs/1502.03167
 
     Example:
+        >>> from cnnbook.normalization import batch_norm_gradients
         >>> dx, dgamma, dbeta = batch_norm_gradients(
         ...     [[-1.0], [1.0], [-1.0], [1.0]], [2.0], [[4.0], [0.0], [0.0], [0.0]], epsilon=0.0
         ... )
@@ -303,6 +307,7 @@ def layer_norm(x, gamma=None, beta=None, *, epsilon=1e-3, axis=-1):
         Ba, Kiros and Hinton, Layer normalization, 2016, https://arxiv.org/abs/1607.06450
 
     Example:
+        >>> from cnnbook.normalization import layer_norm
         >>> y = layer_norm([[1.0, 3.0], [10.0, 30.0]], epsilon=0.0)
         >>> [[float(v) for v in row] for row in y]
         [[-1.0, 1.0], [-1.0, 1.0]]
@@ -353,6 +358,7 @@ def group_norm(x, gamma=None, beta=None, *, groups, epsilon=1e-3, axis=-1):
         Wu and He, Group normalization, 2018, https://arxiv.org/abs/1803.08494
 
     Example:
+        >>> from cnnbook.normalization import group_norm
         >>> y = group_norm([[1.0, 3.0, 10.0, 30.0]], groups=2, epsilon=0.0)
         >>> [float(v) for v in y[0]]
         [-1.0, 1.0, -1.0, 1.0]
@@ -411,6 +417,7 @@ def fold_batch_norm(kernel, bias, mean, variance, gamma, beta, *, epsilon=1e-3):
         https://arxiv.org/abs/1712.05877
 
     Example:
+        >>> from cnnbook.normalization import fold_batch_norm
         >>> kernel, bias = fold_batch_norm([[2.0]], [1.0], [3.0], [4.0], [6.0], [5.0], epsilon=0.0)
         >>> float(kernel[0, 0]), float(bias[0])
         (6.0, -1.0)

@@ -99,6 +99,7 @@ def sgd_step(parameters, gradients, *, learning_rate):
         https://doi.org/10.1214/aoms/1177729586
 
     Example:
+        >>> from cnnbook.optimizers import sgd_step
         >>> (w,) = sgd_step([[1.0, 2.0]], [[0.5, -1.0]], learning_rate=0.5)
         >>> [float(v) for v in w]  # 1 - 0.5 * 0.5, 2 + 0.5 * 1
         [0.75, 2.5]
@@ -152,6 +153,7 @@ def momentum_step(parameters, gradients, velocity, *, learning_rate, momentum=0.
         deep learning, 2013, https://proceedings.mlr.press/v28/sutskever13.html
 
     Example:
+        >>> from cnnbook.optimizers import momentum_step
         >>> w, u = [4.0], [0.0]
         >>> for _ in range(2):
         ...     w, u = momentum_step(w, [1.0], u, learning_rate=1.0, momentum=0.5)
@@ -191,6 +193,7 @@ def adam_state(parameters):
         https://arxiv.org/abs/1412.6980
 
     Example:
+        >>> from cnnbook.optimizers import adam_state
         >>> state = adam_state([[1.0, 2.0]])
         >>> int(state["step"]), [float(m) for m in state["m"][0]]
         (0, [0.0, 0.0])
@@ -303,6 +306,7 @@ def adam_step(
         https://arxiv.org/abs/1412.6980
 
     Example:
+        >>> from cnnbook.optimizers import adam_state, adam_step
         >>> w = [[1.0, 1.0]]
         >>> (w,), state = adam_step(w, [[300.0, -0.02]], adam_state(w), learning_rate=0.25)
         >>> [round(float(v), 4) for v in w]  # a step of 0.25, whatever the gradient's size
@@ -359,6 +363,7 @@ def adamw_step(
         https://arxiv.org/abs/1711.05101
 
     Example:
+        >>> from cnnbook.optimizers import adam_state, adamw_step
         >>> w, options = [8.0], dict(learning_rate=0.5, weight_decay=0.25)
         >>> w, state = adamw_step(w, [0.0], adam_state(w), **options)
         >>> float(w[0])  # no gradient: 8 * (1 - 0.5 * 0.25)
@@ -411,6 +416,7 @@ def cosine_schedule(step, total_steps, *, base, warmup_steps=0):
         https://arxiv.org/abs/1706.02677
 
     Example:
+        >>> from cnnbook.optimizers import cosine_schedule
         >>> rates = [cosine_schedule(s, 6, base=0.5, warmup_steps=2) for s in range(7)]
         >>> [round(float(rate), 3) for rate in rates]
         [0.0, 0.25, 0.5, 0.427, 0.25, 0.073, 0.0]

@@ -103,6 +103,7 @@ def show_images(
 
     Example:
         >>> from cnnbook.datasets import load
+        >>> from cnnbook.plotting import show_images
         >>> digits = load("digits")
         >>> show_images(digits.x_test[:8], titles=digits.y_test[:8]).shape
         (1, 8)
@@ -142,6 +143,7 @@ def feature_maps(
 
     Example:
         >>> import numpy as np
+        >>> from cnnbook.plotting import feature_maps
         >>> feature_maps(np.random.default_rng(0).normal(size=(6, 6, 4))).shape
         (1, 4)
     """
@@ -185,6 +187,7 @@ def kernels(kernel, *, title="Kernels", cmap=DIVERGING, numbers=None, colorbar=T
 
     Example:
         >>> import numpy as np
+        >>> from cnnbook.plotting import kernels
         >>> kernels(np.array([[1.0, 0.0, -1.0]]).reshape(1, 3, 1, 1)).shape
         (1, 1)
     """
@@ -250,6 +253,7 @@ def confusion(
             classes, or differ in number.
 
     Example:
+        >>> from cnnbook.plotting import confusion
         >>> ax = confusion([0, 1, 1], [0, 1, 0], ["cat", "dog"])
         >>> ax.get_ylabel()
         'True label'
@@ -299,6 +303,7 @@ def learning_curves(history, *, title="Learning curves", axes=None):
             metrics, or ``axes`` are too few.
 
     Example:
+        >>> from cnnbook.plotting import learning_curves
         >>> axes = learning_curves({"loss": [2.0, 1.0], "val_loss": [2.1, 1.5]})
         >>> [line.get_label() for line in axes.flat[0].lines]
         ['training', 'validation']
@@ -366,6 +371,7 @@ def convolution_window(
 
     Example:
         >>> import numpy as np
+        >>> from cnnbook.plotting import convolution_window
         >>> ax = convolution_window(np.eye(5), position=(1, 2), kernel_size=3)
         >>> print(ax.get_title())
         output (1, 2) sees rows 1 to 3,

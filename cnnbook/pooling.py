@@ -173,6 +173,7 @@ def max_pool2d(x, pool_size=2, *, strides=None, padding="valid", data_format=Non
         https://doi.org/10.1007/978-3-642-15825-4_10
 
     Example:
+        >>> from cnnbook.pooling import max_pool2d
         >>> x = [[[[1.0], [2.0], [5.0], [0.0]], [[4.0], [3.0], [-1.0], [-2.0]]]]
         >>> y = max_pool2d(x, 2, data_format="channels_last")
         >>> [float(v[0]) for v in y[0][0]]
@@ -219,6 +220,7 @@ def avg_pool2d(
         recognition, 1998, https://doi.org/10.1109/5.726791
 
     Example:
+        >>> from cnnbook.pooling import avg_pool2d
         >>> x = [[[[1.0], [2.0], [5.0], [0.0]], [[4.0], [3.0], [-1.0], [-2.0]]]]
         >>> y = avg_pool2d(x, 2, data_format="channels_last")
         >>> [float(v[0]) for v in y[0][0]]
@@ -270,6 +272,7 @@ def global_max_pool2d(x, *, data_format=None):
         https://doi.org/10.1109/CVPR.2015.7298668
 
     Example:
+        >>> from cnnbook.pooling import global_max_pool2d
         >>> x = [[[[1.0], [2.0]], [[4.0], [3.0]]]]
         >>> float(global_max_pool2d(x, data_format="channels_last")[0, 0])
         4.0
@@ -306,6 +309,7 @@ def global_avg_pool2d(x, *, data_format=None):
         https://arxiv.org/abs/1312.4400
 
     Example:
+        >>> from cnnbook.pooling import global_avg_pool2d
         >>> x = [[[[1.0], [2.0]], [[4.0], [3.0]]]]
         >>> float(global_avg_pool2d(x, data_format="channels_last")[0, 0])
         2.5
@@ -350,6 +354,7 @@ def max_pool2d_gradient(
         https://doi.org/10.1007/978-3-642-15825-4_10
 
     Example:
+        >>> from cnnbook.pooling import max_pool2d_gradient
         >>> x = [[[[1.0], [3.0]], [[3.0], [2.0]]]]  # 3 stands there twice
         >>> dx = max_pool2d_gradient(x, [[[[10.0]]]], data_format="channels_last")
         >>> [[float(v[0]) for v in row] for row in dx[0]]
@@ -407,6 +412,7 @@ def avg_pool2d_gradient(
         recognition, 1998, https://doi.org/10.1109/5.726791
 
     Example:
+        >>> from cnnbook.pooling import avg_pool2d_gradient
         >>> x = [[[[1.0], [3.0]], [[3.0], [2.0]]]]
         >>> dx = avg_pool2d_gradient(x, [[[[10.0]]]], data_format="channels_last")
         >>> [[float(v[0]) for v in row] for row in dx[0]]

@@ -114,6 +114,8 @@ def channel_moments(images, *, data_format=None):
         variance, 1983, https://doi.org/10.1080/00031305.1983.10483115
 
     Example:
+        >>> import numpy as np
+        >>> from cnnbook.preprocessing import channel_moments
         >>> images = np.array([1, 2, 3, 7], "uint8").reshape(4, 1, 1, 1)
         >>> mean, std = channel_moments([images[:3], images[3:]])  # as a stream of two batches
         >>> print(mean[0], std[0] ** 2 == 20.75 / 4)
@@ -211,6 +213,8 @@ def standardize(images, mean, std, *, data_format=None):
         https://doi.org/10.1007/978-3-642-35289-8_3
 
     Example:
+        >>> import numpy as np
+        >>> from cnnbook.preprocessing import standardize
         >>> pixel = np.array([200, 50, 190], "uint8").reshape(1, 1, 1, 3)
         >>> x = standardize(pixel, [100, 50, 200], [50, 25, 10], data_format="channels_last")
         >>> [float(v) for v in x[0, 0, 0]]
@@ -247,6 +251,8 @@ def unstandardize(images, mean, std, *, data_format=None):
         https://doi.org/10.1007/978-3-642-35289-8_3
 
     Example:
+        >>> import numpy as np
+        >>> from cnnbook.preprocessing import unstandardize
         >>> x = np.array([2.0, 0.0, -1.0]).reshape(1, 1, 1, 3)
         >>> x = unstandardize(x, [100, 50, 200], [50, 25, 10], data_format="channels_last")
         >>> [float(v) for v in x[0, 0, 0]]

@@ -564,6 +564,9 @@ def prune_filters(model, fraction):
     act on each value by itself, such as softmax. At least one filter of each
     layer stays.
 
+    The smaller model computes something else than the first: train it on (compile
+    it and fit it for some epochs, at a small learning rate) before it is used.
+
     Args:
         model: A built Functional or Sequential model, channels last; it stays
             as it is.

@@ -16,23 +16,15 @@ import keras
 import pytest
 import yaml
 
+from tools import chapters
+
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
 
 import contract  # noqa: E402
 import latex_symbols  # noqa: E402
 
-CHAPTERS = [  # in the design's order: the first is chapter 01
-    *("convolution", "activations", "pooling", "normalization", "dropout", "dense", "softmax"),
-    *("preprocessing", "augmentation"),
-    *("losses", "optimizers", "training", "industrial_cnn"),
-    *("quantization", "pruning", "distillation", "deployment"),
-    *("metrics", "segmentation", "roc", "calibration"),
-    *("regularization", "initialization", "tuning"),
-    *("resnet", "separable_convolution", "attention", "convnext", "contrastive"),
-    *("architecture_search",),
-    *("cost", "interpretation", "transfer", "scaling"),
-]
+CHAPTERS = [c.name for c in chapters.read_contents().chapters]  # the first is chapter 01
 BACKENDS = ("tensorflow", "jax", "torch")
 STILL_SPECIFIC = ("deployment.py", "training.py")  # until their last question moves to a room
 BACKEND_SPECIFIC = ("_training/", "_deploy/", "_shared/tracing.py", "scaling.py")  # may ask
@@ -172,6 +164,16 @@ def find_chapter_problems(notebooks, modules, tests, exercises, pages, contents)
     return problems
 
 
+def find_unfilled(texts):
+    """What `make chapter` has left to be filled in; texts are {path: text}."""
+    return [
+        f"{path}:{number}: {line.strip()}"
+        for path, text in texts.items()
+        for number, line in enumerate(text.splitlines(), 1)
+        if "FILL IN" in line
+    ]
+
+
 def find_parity_problems(parity, functions):
     """Functions that the tests compared with nothing on some backend."""
     problems = []
@@ -308,6 +310,14 @@ def test_chapters_are_complete():
         contents=re.findall(r"^ *- file: (\S+)", contents, re.M),
     )
     assert_none(problems)
+
+
+def test_nothing_is_left_to_be_filled_in():
+    folders = ("cnnbook", "notebooks", "tests")
+    found = [p for folder in folders for p in sorted((ROOT / folder).rglob("*"))]
+    paths = [p for p in found if p.suffix in (".py", ".ipynb") and p != Path(__file__)]
+    texts = {p.relative_to(ROOT).as_posix(): p.read_text("utf-8") for p in paths}
+    assert_none(find_unfilled(texts))
 
 
 def test_module_names_its_chapter():
@@ -504,6 +514,11 @@ def test_chapter_problem_is_found(change, problem):
     }
     assert find_chapter_problems(**complete) == []
     assert problem in find_chapter_problems(**(complete | change))
+
+
+def test_what_is_left_to_be_filled_in_is_found():
+    texts = {"cnnbook/metrics.py": "x\n  FILL IN y\n", "tests/test_metrics.py": "fill in\n"}
+    assert find_unfilled(texts) == ["cnnbook/metrics.py:2: FILL IN y"]
 
 
 RECORD = {"peer": "keras.ops.multiply", "error": 1e-6, "comparisons": 25}

@@ -135,6 +135,78 @@ def test_import_adds_nothing_but_the_package(added):
     assert {package for packages in added.values() for package in packages} == {"cnnbook"}, added
 
 
+# A machine without the backend
+
+HIDING = """
+import sys
+
+class Hiding:
+    def __init__(self, finder):
+        self.finder = finder
+
+    def find_spec(self, name, path=None, target=None):
+        hidden = name.partition(".")[0] in {hidden!r}
+        return None if hidden else self.finder.find_spec(name, path, target)
+
+sys.meta_path[:] = [Hiding(finder) for finder in sys.meta_path]
+import {module}
+print("keras" in sys.modules, *sorted({{"tensorflow", "jax", "torch"}} & set(sys.modules)))
+"""
+BACKENDS = ("tensorflow", "jax", "torch")
+
+
+def import_without(hidden, tmp_path, module="cnnbook", **environment):
+    """Imports a module where some packages are hidden, away from this machine's settings."""
+    environment = {"PATH": "", "KERAS_HOME": str(tmp_path), "PYTHONPATH": str(ROOT), **environment}
+    code = HIDING.format(hidden=set(hidden), module=module)
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+
+
+@pytest.mark.parametrize("module", ["cnnbook", "cnnbook.convolution", "cnnbook.datasets"])
+def test_without_a_backend_the_import_names_extras_and_variable(tmp_path, module):
+    done = import_without(BACKENDS, tmp_path, module)
+    assert done.returncode == 1
+    message = done.stderr.splitlines()[-1]
+    assert "tensorflow, which Keras is set to, is not installed: install it by" in message
+    for word in ("cnnbook[tensorflow]", "[jax]", "[torch]", "KERAS_BACKEND"):
+        assert word in message, word
+
+
+@pytest.mark.parametrize(
+    ("settings", "environment"),
+    [(None, {"KERAS_BACKEND": "jax"}), ('{"backend": "jax"}', {})],
+)
+def test_the_backend_that_keras_is_set_to_is_named(tmp_path, settings, environment):
+    if settings:
+        (tmp_path / "keras.json").write_text(settings)
+    done = import_without({"jax", "torch"}, tmp_path, **environment)
+    message = done.stderr.splitlines()[-1]
+    assert "jax, which Keras is set to, is not installed" in message
+    assert "cnnbook[jax]" in message
+    assert "set the environment variable KERAS_BACKEND to tensorflow, or install" in message
+
+
+@pytest.mark.parametrize("settings", [None, "[]", "{", '{"backend": "tensorflow"}'])
+def test_with_a_backend_the_import_loads_nothing(tmp_path, settings):
+    if settings:
+        (tmp_path / "keras.json").write_text(settings)
+    done = import_without({"jax", "torch"}, tmp_path)
+    assert (done.stdout, done.stderr) == ("False\n", "")
+
+
+def test_help_says_what_is_in_the_package():
+    from tools.chapters import existing_names, read_contents
+
+    contents = read_contents()
+    present = contents.only(existing_names(contents))
+    assert len(present.chapters) >= 17
+    for module in (*present.chapters, *present.others):
+        line = re.search(rf"\b{module.name} +{re.escape(module.holds)}$", cnnbook.__doc__, re.M)
+        assert line, module.name
+        assert (ROOT / "cnnbook" / f"{module.name}.py").exists() or module.name == "exercises"
+
+
 # The README
 
 
@@ -150,16 +222,55 @@ def test_readme_examples_print_what_they_say():
 
 
 def test_readme_is_short_and_begins_with_the_commands():
-    lines = README.splitlines()
+    chapters = re.compile(r"^<!-- begin: chapters.*?^<!-- end: chapters -->\n", re.M | re.S)
+    lines = chapters.sub("", README).splitlines()  # less the list, which has a line for each
     assert len(lines) <= 120
     for command in ("make book", "make test", "pip install"):
         assert any(line.startswith(command) for line in lines[:25]), command
+
+
+def test_contributing_is_short_and_names_commands_that_exist():
+    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    assert len(text.split()) < 250
+    assert "at most 50 characters" in text
+    targets = set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
+    named = [word for made in re.findall(r"`make ([^`]+)`", text) for word in made.split()]
+    assert {"chapter", "chapters", "text", "notebooks"} <= set(named)
+    assert {word for word in named if "=" not in word} <= targets
 
 
 def test_readme_lists_the_commands_of_the_makefile():
     listed = set(re.findall(r"^\| `make ([a-z-]+)`", README, re.MULTILINE))
     targets = set(re.findall(r"^([a-z-]+):.*## ", MAKEFILE, re.MULTILINE))
     assert listed == targets - {"help"}
+
+
+# Publishing
+
+
+def read_workflow(name):
+    return yaml.safe_load((ROOT / ".github" / "workflows" / f"{name}.yml").read_text("utf-8"))
+
+
+def jobs_before(jobs, name):
+    """The jobs that must have passed before a job begins."""
+    needs = jobs[name].get("needs", [])
+    direct = {needs} if isinstance(needs, str) else set(needs)
+    return direct.union(*(jobs_before(jobs, other) for other in direct))
+
+
+def test_nothing_is_published_before_all_tests_have_passed():
+    jobs = read_workflow("publish")["jobs"]
+    (gate,) = (n for n, job in jobs.items() if job.get("uses", "").endswith("/tests.yml"))
+    assert {"pages", "colab", "package"} <= set(jobs)
+    for name in set(jobs) - {gate}:
+        assert gate in jobs_before(jobs, name), name
+        assert "always()" not in str(jobs[name].get("if", "")), name
+    tests = read_workflow("tests")
+    assert "workflow_call" in tests[True]  # YAML reads `on` as true
+    steps = [step.get("run") for job in tests["jobs"].values() for step in job["steps"]]
+    for command in ("test", "book", "lint", "backends", "browser"):
+        assert f"make {command}" in steps, command
 
 
 # The lock
@@ -221,8 +332,11 @@ def test_citation_has_what_its_format_asks_for():
 
 
 def test_public_address_stands_in_one_place():
+    """Elsewhere only where tools/install.py has written it from there."""
     address = PROJECT["urls"]["Repository"].removeprefix("https://")
-    assert [name for name, text in tracked_texts() if address in text] == ["pyproject.toml"]
+    written = re.compile(r"^<!-- begin: install.*?^<!-- end: install", re.M | re.S)
+    found = [name for name, text in tracked_texts() if address in written.sub("", text)]
+    assert found == ["pyproject.toml"]
 
 
 MACHINE = re.compile(

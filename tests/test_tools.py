@@ -1,8 +1,12 @@
 """The tools that turn chapters into text, execute them and make Colab's copies."""
 
+import ast
+import graphlib
 import importlib
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 
@@ -10,13 +14,19 @@ import keras
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from packaging.requirements import Requirement
 
 for needed in ("jupytext", "nbclient", "pybtex"):  # only the book's environment has them all
     pytest.importorskip(needed)
 
 colab = importlib.import_module("tools.colab")
 colab_check = importlib.import_module("tools.colab_check")
+conversion = importlib.import_module("tools.conversion")
+install = importlib.import_module("tools.install")
+execution = importlib.import_module("tools.execution")
 notebooks = importlib.import_module("tools.notebooks")
+pages = importlib.import_module("tools.pages")
+storage = importlib.import_module("tools.storage")
 
 QUICK_PROBE = 'print(\'{"backend": "none", "versions": {}}\')'
 
@@ -28,6 +38,7 @@ def root(tmp_path):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "pyproject.toml").write_text(
         '[project.urls]\nRepository = "https://github.com/a/b"\nDocumentation = "https://b.org/b"\n'
+        "[tool.cnnbook]\nreleased = false\n"
     )
     return tmp_path
 
@@ -35,7 +46,7 @@ def root(tmp_path):
 @pytest.fixture
 def quick(monkeypatch):
     """Leaves out the question after Keras's version, which takes seconds."""
-    monkeypatch.setattr(notebooks, "PROBE", QUICK_PROBE)
+    monkeypatch.setattr(execution, "PROBE", QUICK_PROBE)
 
 
 def write_twin(root, name, text):
@@ -48,7 +59,7 @@ def write_twin(root, name, text):
 def store(root, *cells, name="notebooks/01_first.ipynb"):
     path = root / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(notebooks.serialize(notebooks.canonical(new_notebook(cells=cells), path.stem)))
+    path.write_text(storage.serialize(storage.canonical(new_notebook(cells=cells), path.stem)))
     return path
 
 
@@ -73,8 +84,8 @@ def code(source):
     ],
 )
 def test_every_notebook_has_one_text(root, notebook, twin):
-    assert notebooks.twin_path(root / notebook, root) == root / "build" / "text" / twin
-    assert notebooks.notebook_path(root / "build" / "text" / twin, root) == root / notebook
+    assert storage.twin_path(root / notebook, root) == root / "build" / "text" / twin
+    assert storage.notebook_path(root / "build" / "text" / twin, root) == root / notebook
 
 
 def test_text_holds_what_the_notebook_holds(root):
@@ -84,18 +95,18 @@ def test_text_holds_what_the_notebook_holds(root):
     )
     cells = [new_markdown_cell("# A\n\n$$ x $$ (eq-x)"), new_markdown_cell("b"), picture]
     path = store(root, *cells)
-    assert notebooks.write_text(path, root) == "build/text/01_first.md written."
-    twin = notebooks.twin_path(path, root)
-    back = notebooks.canonical(notebooks.from_text(twin.read_text()), path.stem)
-    assert notebooks.serialize(back) == path.read_text()
-    assert not notebooks.is_newer(twin, path)
+    assert storage.write_text(path, root) == "build/text/01_first.md written."
+    twin = storage.twin_path(path, root)
+    back = storage.canonical(storage.from_text(twin.read_text()), path.stem)
+    assert storage.serialize(back) == path.read_text()
+    assert not storage.is_newer(twin, path)
 
 
 def test_a_newer_text_is_not_overwritten(root):
     path = store(root, new_markdown_cell("old"))
     twin = write_twin(root, "01_first", "edited")
     make_newer(twin, path)
-    assert "newer" in notebooks.write_text(path, root)
+    assert "newer" in storage.write_text(path, root)
     assert twin.read_text() == "edited"
 
 
@@ -103,14 +114,14 @@ def test_an_older_text_is_overwritten(root):
     twin = write_twin(root, "01_first", "old")
     path = store(root, new_markdown_cell("new"))
     make_newer(path, twin)
-    notebooks.write_text(path, root)
+    storage.write_text(path, root)
     assert "new" in twin.read_text()
 
 
 def test_cell_identifiers_follow_the_source():
     def identifiers(*sources):
         cells = [new_markdown_cell(s) for s in sources]
-        return [c.id for c in notebooks.canonical(new_notebook(cells=cells), "x").cells]
+        return [c.id for c in storage.canonical(new_notebook(cells=cells), "x").cells]
 
     before, after = identifiers("a", "b", "b"), identifiers("a", "new", "b", "b")
     assert len(set(before)) == 3
@@ -122,14 +133,12 @@ def test_selection(root):
     paths = [store(root, name=f"notebooks/{n}.ipynb") for n in ("01_first", "03_third")]
     store(root, name="book/conventions.ipynb")
     write_twin(root, "04_fourth", "")
-    assert notebooks.find_notebooks(["3"], root) == paths[1:]
-    assert notebooks.find_notebooks(["01_first"], root) == paths[:1]
-    assert len(notebooks.find_notebooks([], root)) == 3
-    assert [p.stem for p in notebooks.find_notebooks(["04"], root, with_texts=True)] == [
-        "04_fourth"
-    ]
-    with pytest.raises(notebooks.NotebookError, match="no notebook '04'"):
-        notebooks.find_notebooks(["04"], root)
+    assert storage.find_notebooks(["3"], root) == paths[1:]
+    assert storage.find_notebooks(["01_first"], root) == paths[:1]
+    assert len(storage.find_notebooks([], root)) == 3
+    assert [p.stem for p in storage.find_notebooks(["04"], root, with_texts=True)] == ["04_fourth"]
+    with pytest.raises(storage.NotebookError, match="no notebook '04'"):
+        storage.find_notebooks(["04"], root)
 
 
 # Execution
@@ -146,14 +155,14 @@ def test_a_full_size_run_is_quoted_on_top():
     cells = [new_markdown_cell("# Title\n\n```text\nnot run yet\n```\nMore.")]
     cells += [new_code_cell("...") for _ in range(2)]
     notebook = new_notebook(cells=cells)
-    assert not notebooks.quote_record(notebook)
+    assert not execution.quote_record(notebook)
     assert "not run yet" in notebook.cells[0].source
     cells[1].outputs = [new_output("stream", name="stdout", text="epoch 1\n")]
     text = "hardware: \\1, 2 cores\ntest accuracy: 80 %\n"
     cells[2].outputs = [new_output("stream", name="stdout", text=text)]
     notebook = new_notebook(cells=cells)
     for _ in range(2):
-        assert notebooks.quote_record(notebook)
+        assert execution.quote_record(notebook)
         expected = "# Title\n\n```text\nhardware: \\1, 2 cores\ntest accuracy: 80 %\n```\nMore."
         assert notebook.cells[0].source == expected
 
@@ -169,7 +178,7 @@ def test_a_text_becomes_an_executed_notebook(root, quick):
     assert [c.execution_count for c in notebook.cells[1:]] == [1, 2]
     assert notebook.cells[1].outputs == [new_output("stream", text="1\n2\n")]
     assert notebook.cells[2].outputs[0].data == {"text/plain": "42"}
-    assert path.read_text() == notebooks.serialize(notebooks.canonical(notebook, path.stem))
+    assert path.read_text() == storage.serialize(storage.canonical(notebook, path.stem))
     assert twin.stat().st_mtime_ns == path.stat().st_mtime_ns
     status = json.loads((root / "book" / "_data" / "status.json").read_text())
     record = status["notebooks/01_first"]
@@ -179,7 +188,7 @@ def test_a_text_becomes_an_executed_notebook(root, quick):
 
 
 def test_a_kernel_says_what_it_ran_on(capsys):
-    exec(notebooks.PROBE, {})
+    exec(execution.PROBE, {})
     about = json.loads(capsys.readouterr().out)
     assert about["backend"] == keras.backend.backend()
     assert {"python", "numpy", about["backend"]} <= set(about["versions"])
@@ -195,7 +204,7 @@ def test_an_error_leaves_the_notebook_as_it_was(root, quick, capsys):
     assert "notebooks/01_first.ipynb: cell 1 fails" in (message := capsys.readouterr().err)
     assert "KeyError: 'lost'" in message
     assert path.read_bytes() == before
-    assert notebooks.is_newer(twin, path)
+    assert storage.is_newer(twin, path)
     assert not (root / "book" / "_data").exists()
 
 
@@ -211,7 +220,7 @@ def test_a_text_edited_while_it_runs_stays_newer(root, quick):
     touch = "import os, time\ntime.sleep(0.01)\nos.utime('../build/text/01_first.md')"
     twin = write_twin(root, "01_first", code(touch))
     assert notebooks.main(["execute"], root) == 0
-    assert notebooks.is_newer(twin, root / "notebooks" / "01_first.ipynb")
+    assert storage.is_newer(twin, root / "notebooks" / "01_first.ipynb")
 
 
 def test_outputs_are_normalized(root):
@@ -223,7 +232,7 @@ def test_outputs_are_normalized(root):
         new_output("stream", name="stderr", text=log + "a warning\n"),
     ]
     notebook = new_notebook(cells=[new_code_cell("x", outputs=outputs)])
-    notebooks.normalize_outputs(notebook, "x", root)
+    execution.normalize_outputs(notebook, "x", root)
     assert [(o.name, o.text) for o in notebook.cells[0].outputs] == [
         ("stdout", "a\nb\n"),
         ("stderr", "a warning\n"),
@@ -245,11 +254,11 @@ def book(root):
     store(root, new_markdown_cell("(here)=\n# First\n\n$$ a $$ (eq-a)\n\n$$\nb\n$$ (eq-b)"))
     second = "(there)=\n# Second\n\n```{math}\n:label: eq-c\nc\n```"
     store(root, new_markdown_cell(second), name="notebooks/02_second.ipynb")
-    return colab.Book.read(root)
+    return pages.Book.read(root)
 
 
 def to_colab(book, text):
-    converter = colab.Converter(book, "notebooks/01_first")
+    converter = conversion.Converter(book, "notebooks/01_first")
     (cell,) = converter.cells([new_markdown_cell(text)])
     assert converter.problems == []
     return cell.source
@@ -333,7 +342,7 @@ def test_myst_reads_well_in_colab(book, text, expected):
 )
 def test_what_is_not_resolved_is_named(book, text, named):
     notebook = new_notebook(cells=[new_markdown_cell(text)])
-    with pytest.raises(notebooks.NotebookError) as caught:
+    with pytest.raises(storage.NotebookError) as caught:
         colab.convert(notebook, "notebooks/01_first", book)
     assert named in str(caught.value)
     assert "notebooks/01_first" in str(caught.value)
@@ -350,7 +359,7 @@ def test_solutions_are_collapsed(book):
     copy = colab.convert(new_notebook(cells=cells), "notebooks/01_first", book)
     pointer, install, question, words, solution, end, after = copy.cells
     assert "https://b.org/b/notebooks/01_first.html" in pointer.source
-    assert install.source.endswith("%pip install -q cnnbook")
+    assert install.source.endswith('%pip install -q "cnnbook @ git+https://github.com/a/b"')
     assert question.source == 'check("a-1", None)'
     assert words.source == "<details><summary>Solution</summary>\n\nBecause.\n\n</details>"
     assert solution.source == '#@title Solution { display-mode: "form" }\ncheck("a-1", 2)'
@@ -363,7 +372,8 @@ def test_solutions_are_collapsed(book):
 def test_a_chapter_that_writes_files_installs_what_it_needs(book):
     cells = [new_code_cell("import keras\nfrom cnnbook.deployment import (\n    latency,\n)")]
     copy = colab.convert(new_notebook(cells=cells), "notebooks/01_first", book)
-    assert copy.cells[1].source.endswith('%pip install -q "cnnbook[deploy]"')
+    wanted = '%pip install -q "cnnbook[deploy] @ git+https://github.com/a/b"'
+    assert copy.cells[1].source.endswith(wanted)
 
 
 def test_the_command_fails_and_writes_nothing_where_myst_is_left(root, book, capsys):
@@ -371,6 +381,85 @@ def test_the_command_fails_and_writes_nothing_where_myst_is_left(root, book, cap
     assert notebooks.main(["colab"], root) == 1
     assert "{unknown}`x`" in capsys.readouterr().err
     assert sorted(p.name for p in (root / "build" / "colab").iterdir()) == ["02_second.ipynb"]
+
+
+def test_the_book_is_read_once_for_all_copies(root, book, monkeypatch, capsys):
+    read, opened = nbformat.read, []
+    monkeypatch.setattr(nbformat, "read", lambda p, **kw: opened.append(p.stem) or read(p, **kw))
+    assert notebooks.main(["colab"], root) == 0
+    assert sorted(opened) == ["01_first", "02_second"]
+    assert capsys.readouterr().out.count(" written.") == 2
+
+
+# Installing
+
+
+@pytest.mark.parametrize(
+    ("released", "extras", "wanted"),
+    [
+        (True, [], "cnnbook"),
+        (True, ["tensorflow", "deploy"], '"cnnbook[tensorflow,deploy]"'),
+        (False, [], '"cnnbook @ git+https://github.com/a/b"'),
+        (False, ["jax"], '"cnnbook[jax] @ git+https://github.com/a/b"'),
+    ],
+)
+def test_one_switch_says_where_the_package_is(released, extras, wanted):
+    urls = {"Repository": "https://github.com/a/b"}
+    pyproject = {"project": {"urls": urls}, "tool": {"cnnbook": {"released": released}}}
+    assert install.requirement(pyproject, *extras) == wanted
+    (requirement,) = shlex.split(wanted)
+    assert Requirement(requirement).extras == set(extras)
+
+
+def test_readme_introduction_and_colab_say_alike_how_to_install():
+    pyproject = install.read_pyproject()
+    wanted = install.requirement(pyproject, "tensorflow")
+    for page in ("README.md", "book/intro.md"):
+        text = (storage.ROOT / page).read_text("utf-8")
+        assert re.findall(r"^ *pip install .*", text, re.M) == [f"pip install {wanted}"], page
+    extras = pyproject["project"]["optional-dependencies"]
+    named = re.findall(r"\[([a-z,]+)\]", install.commands(pyproject))
+    assert {e for names in named for e in names.split(",")} <= set(extras) | {"tensorflow"}
+
+
+# The modules of the tools
+
+
+LONG = {"mutants"}  # is to be split
+TOOLS = sorted(p.stem for p in (storage.ROOT / "tools").glob("[!_]*.py"))
+
+
+def imported_tools(name):
+    """The modules of `tools` that a module imports, anywhere in it."""
+    tree = ast.parse((storage.ROOT / "tools" / f"{name}.py").read_text("utf-8"))
+    found = {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
+    found |= {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
+    return {n.removeprefix("tools.") for n in found if n and n.startswith("tools.")}
+
+
+def test_the_tools_import_each_other_without_a_circle():
+    graph = {name: imported_tools(name) for name in TOOLS}
+    assert graph["notebooks"] >= {"colab", "execution", "storage"}
+    assert list(graphlib.TopologicalSorter(graph).static_order())
+
+
+@pytest.mark.parametrize("name", TOOLS)
+def test_a_tool_has_one_subject(name):
+    lines = (storage.ROOT / "tools" / f"{name}.py").read_text("utf-8").splitlines()
+    assert len(lines) < 260 or name in LONG
+
+
+def test_the_tools_import_where_there_is_no_fcntl():
+    code = "import sys; sys.modules['fcntl'] = None; sys.modules['resource'] = None\n"
+    names = [n for n in TOOLS if n not in ("colab_check", "mutants")]
+    code += "".join(f"import tools.{name}\n" for name in names)
+    done = subprocess.run(
+        [sys.executable, "-c", f"import filelock, nbclient\n{code}"],
+        cwd=storage.ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 # Colab's environment
@@ -393,9 +482,18 @@ def test_installing_the_wheel_may_only_add_the_package():
         colab_check.assert_nothing_was_changed(before, extra - {"keras==3.13.2"})
 
 
+def test_colab_is_given_every_test_of_the_package(tmp_path):
+    chosen = [p.stem for p in colab_check.choose_tests(storage.ROOT / "tests")]
+    assert {"test_convolution", "test_quantization", "test_quantize_aware"} <= set(chosen)
+    there = {p.stem for p in (storage.ROOT / "tests").glob("test_*.py")}
+    assert there - set(chosen) == colab_check.OF_THE_REPOSITORY & there
+    with pytest.raises(colab_check.CheckError, match="no tests of the package"):
+        colab_check.choose_tests(tmp_path)
+
+
 def test_a_module_run_as_a_command_knows_its_own_errors(root, book):
     command = [sys.executable, "-m", "tools.notebooks", "colab", "none"]
-    result = subprocess.run(command, cwd=notebooks.ROOT, capture_output=True, text=True)
+    result = subprocess.run(command, cwd=storage.ROOT, capture_output=True, text=True)
     assert (result.returncode, result.stderr) == (1, "there is no notebook 'none'.\n")
 
 
