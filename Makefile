@@ -19,14 +19,9 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-<<<<<<< HEAD
-.PHONY: help env book test unit notebooks-test text notebooks colab colab-check scale
-.PHONY: backends parity mutants hostile browser benchmarks serve lint lock clean
-=======
 .PHONY: help env book test unit notebooks-test text notebooks chapter chapters
 .PHONY: colab colab-check scale
-.PHONY: backends parity mutants browser benchmarks serve lint lock clean
->>>>>>> tools
+.PHONY: backends parity mutants hostile browser benchmarks serve lint lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

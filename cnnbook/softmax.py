@@ -24,52 +24,49 @@ def _shifted(logits, axis, temperature):
 def softmax(logits, *, axis=-1, temperature=1.0):
     r"""Probabilities from logits, :eq:`eq-softmax`; with temperature :eq:`eq-softmax-temperature`.
 
-        .. math::
+    .. math::
 
-            \text{softmax}(z_i) = \frac{e^{z_i}}{\sum_{j} e^{z_j}}
+        \text{softmax}(z_i) = \frac{e^{z_i}}{\sum_{j} e^{z_j}}
 
-        With a temperature, and computed so that nothing overflows:
+    With a temperature, and computed so that nothing overflows:
 
-        .. math::
+    .. math::
 
-            \text{softmax}(z_i / T) = \frac{e^{z_i / T}}{\sum_{j} e^{z_j / T}}
-            = \frac{e^{(z_i - m) / T}}{\sum_{j} e^{(z_j - m) / T}}, \qquad m = \max_j z_j
+        \text{softmax}(z_i / T) = \frac{e^{z_i / T}}{\sum_{j} e^{z_j / T}}
+        = \frac{e^{(z_i - m) / T}}{\sum_{j} e^{(z_j - m) / T}}, \qquad m = \max_j z_j
 
-        :math:`z` are the logits along ``axis``, one for each class;
-        :math:`T` is the temperature: above 1 it flattens the probabilities,
-        below 1 it sharpens them, and it never changes their order.
+    :math:`z` are the logits along ``axis``, one for each class;
+    :math:`T` is the temperature: above 1 it flattens the probabilities,
+    below 1 it sharpens them, and it never changes their order.
 
-        Args:
-            logits: :math:`z`, an array of at least one axis, any real values;
-                :math:`-\infty` stands for a class that is ruled out.
-            axis: The axis of the classes, an int.
-            temperature: :math:`T > 0`, a Python number.
+    Args:
+        logits: :math:`z`, an array of at least one axis, any real values;
+            :math:`-\infty` stands for a class that is ruled out.
+        axis: The axis of the classes, an int.
+        temperature: :math:`T > 0`, a Python number.
 
-        Returns:
-            Tensor of the shape of ``logits``, values in [0, 1] that sum to 1
-            along ``axis``. An empty batch gives an empty output; where all
-            classes are :math:`-\infty` the result is NaN.
+    Returns:
+        Tensor of the shape of ``logits``, values in [0, 1] that sum to 1
+        along ``axis``. An empty batch gives an empty output; where all
+        classes are :math:`-\infty` the result is NaN.
 
-        Raises:
-            ValueError: If ``axis`` is out of range or ``temperature`` is not a
-                positive finite number.
+    Raises:
+        ValueError: If ``axis`` is out of range or ``temperature`` is not a
+            positive finite number.
 
-        References:
-            Bridle, Probabilistic interpretation of feedforward classification
-            network outputs, 1990, https://doi.org/10.1007/978-3-642-76153-9_28;
-            Hinton, Vinyals and Dean, Distilling the knowledge in a neural
-            network, 2015 (the temperature), https://arxiv.org/abs/1503.02531
+    References:
+        Bridle, Probabilistic interpretation of feedforward classification
+        network outputs, 1990, https://doi.org/10.1007/978-3-642-76153-9_28;
+        Hinton, Vinyals and Dean, Distilling the knowledge in a neural
+        network, 2015 (the temperature), https://arxiv.org/abs/1503.02531
 
-        Example:
-            >>> import math
-    <<<<<<< HEAD
-    =======
+    Example:
+        >>> import math
             >>> from cnnbook.softmax import softmax
-    >>>>>>> tools
             >>> [round(float(p), 4) for p in softmax([0.0, 0.0, math.log(2.0)])]  # 1 : 1 : 2
-            [0.25, 0.25, 0.5]
-            >>> [float(p) for p in softmax([1000.0, 1000.0])]
-            [0.5, 0.5]
+        [0.25, 0.25, 0.5]
+        >>> [float(p) for p in softmax([1000.0, 1000.0])]
+        [0.5, 0.5]
     """
     exponentials = ops.exp(_shifted(logits, axis, temperature))
     return exponentials / ops.sum(exponentials, axis=axis, keepdims=True)

@@ -24,17 +24,6 @@ KNOWN = {  # what is not mended yet: with each entry that goes, MOST_KNOWN becom
         "cnnbook/_training/steps.py: training_step",
         "cnnbook/_training/steps.py: value_outputs_gradients",
         "cnnbook/deployment.py: _litert",
-<<<<<<< HEAD
-        "tools/colab.py: blocks",
-=======
-        "cnnbook/quantization.py: integer_conv2d",
-        "benchmarks/compression.py: judge",
-        "benchmarks/compression.py: report",
-        "benchmarks/convolution.py: _layer_record",
-        "benchmarks/convolution.py: _loops",
-        "benchmarks/convolution.py: report",
-        "benchmarks/training.py: report",
->>>>>>> tools
     },
     "find_packed_assignments": {
         "cnnbook/_networks/graph.py: Graph.__init__",
@@ -57,11 +46,7 @@ KNOWN = {  # what is not mended yet: with each entry that goes, MOST_KNOWN becom
         "cnnbook/deployment.py: _images_of",
     },
 }
-<<<<<<< HEAD
 MOST_KNOWN = 29
-=======
-MOST_KNOWN = 47
->>>>>>> tools
 
 
 # Reading
