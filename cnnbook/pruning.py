@@ -46,6 +46,18 @@ def _n_m(n, m):
     return n, m
 
 
+def _n_m_mask_of(layer, kernel, n, m):
+    """Along the inputs, which in the kernel of a transposed convolution come last."""
+    transposed = (
+        keras.layers.Conv1DTranspose,
+        keras.layers.Conv2DTranspose,
+        keras.layers.Conv3DTranspose,
+    )
+    if isinstance(layer, transposed):
+        return ops.swapaxes(n_m_mask(ops.swapaxes(kernel, -1, -2), n, m), -1, -2)
+    return n_m_mask(kernel, n, m)
+
+
 def _ranks(magnitudes):
     """Places along the last axis in the order of size, from 0; of equal ones the earlier first."""
     return ops.argsort(ops.argsort(magnitudes, axis=-1), axis=-1)
@@ -342,7 +354,8 @@ class MagnitudePruning(keras.callbacks.Callback):
     Each kernel is pruned by itself: those of convolutions, depthwise and
     separable ones included, and of dense layers. Biases, normalization and
     layers that are not trainable are left. ``n_m`` leaves depthwise kernels,
-    too, because their filters have one input each.
+    too, because their filters have one input each, and goes along the inputs of
+    transposed convolutions, too, whose kernels have them on the last axis.
 
     Nothing is added to the model: it is saved and loaded as any other. When
     training goes on, with this object or a new one, the masks are recovered
@@ -442,6 +455,7 @@ class MagnitudePruning(keras.callbacks.Callback):
         """{(layer name, number): variable} of what is to be pruned."""
         layers = _kernels(model, "MagnitudePruning")
         named = dict(zip(_names(layers), layers.items(), strict=True))
+        self._owners = {name: layer for name, (layer, _) in named.items()}
         asked = [name for name in self._targets() if name is not None]
         for name in (*self.skip, *asked):
             if name not in named:
@@ -466,7 +480,7 @@ class MagnitudePruning(keras.callbacks.Callback):
     def _draw(self, name, variable):
         try:
             if self.n_m is not None:
-                return n_m_mask(variable, *self.n_m) != 0
+                return _n_m_mask_of(self._owners[name], variable, *self.n_m) != 0
         except ValueError as error:
             raise ValueError(f"layer {name!r}: {error} Name it in skip to leave it.") from None
         targets = self._targets()
@@ -511,6 +525,19 @@ class MagnitudePruning(keras.callbacks.Callback):
 
     def on_train_end(self, logs=None):
         self._act()
+
+    def get_state(self):
+        """What is remembered from step to step, for a checkpoint."""
+        numbers = {"step": self._step, "epoch_begin": self._epoch_begin, "due": self._due}
+        masks = [self._masks.get(key) for key in self._kernels]
+        return numbers | {"masks": masks}
+
+    def set_state(self, state):
+        """Takes over what :meth:`get_state` returned, once training has begun."""
+        self._step, self._epoch_begin = state["step"], state["epoch_begin"]
+        self._due = state["due"]
+        pairs = zip(self._kernels, state["masks"], strict=True)
+        self._masks = {key: mask for key, mask in pairs if mask is not None}
 
 
 def prune_filters(model, fraction):

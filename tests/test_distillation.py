@@ -657,11 +657,11 @@ def with_softmax(layer):
         (lambda: functional([(4, 4, 2)], [3, 3]), "with one output, got Functional with 2"),
         (
             lambda: network(0, last="softmax"),
-            "{} must end in logits, but its last layer 'dense.*' is a softmax",
+            "{} must end in logits, but its layer 'dense.*' is a softmax",
         ),
         (
             lambda: with_softmax([keras.layers.Dense(3), keras.layers.Softmax()]),
-            "{} must end in logits, but its last layer 'softmax.*' is a softmax",
+            "{} must end in logits, but its layer 'softmax.*' is a softmax",
         ),
     ],
 )
@@ -735,9 +735,9 @@ def test_distill_rejects_labels(labels, message):
         ({"batch_size": 2.5}, r"batch_size must be an integer of at least 1, got 2\.5"),
         ({"seed": -1}, "seed must be an integer of at least 0, got -1"),
         ({"seed": 0.5}, r"seed must be an integer of at least 0, got 0\.5"),
-        ({"data": 3}, r"data must be \(images, labels\) or a data set of batches, got int"),
+        ({"data": 3}, r"data must be \(images, labels\) or batches .* once an epoch, got int"),
         ({"data": (np.zeros((0, 4, 4, 2)), np.zeros(0))}, "data has 0 images and 0 labels"),
-        ({"validation_data": None, "data": None}, "data set of batches, got NoneType"),
+        ({"validation_data": None, "data": None}, "once an epoch, got NoneType"),
     ],
 )
 def test_distill_rejects_arguments(options, message):
