@@ -691,8 +691,7 @@ def latency(runs, *, repeats=50, warm_up=5, threads=1):
         True
     """
     repeats = arguments.positive_int("repeats", repeats)
-    if isinstance(warm_up, bool) or not hasattr(warm_up, "__index__") or warm_up < 0:
-        raise ValueError(f"warm_up must be an integer of at least 0, got {warm_up!r}.")
+    warm_up = arguments.integer("warm_up", warm_up, 0)
     named = dict(runs) if isinstance(runs, Mapping) else {"": runs}
     if not named:
         raise ValueError("runs must hold at least one file or function, got none.")
