@@ -28,15 +28,11 @@ KERNELS = ("kernel", "depthwise_kernel", "pointwise_kernel")
 
 def _share(name, value):
     """A number in [0, 1), as a float."""
-    if not isinstance(value, Real) or isinstance(value, bool) or not 0 <= value < 1:
-        raise ValueError(f"{name} must be a number in [0, 1), got {value!r}.")
-    return float(value)
+    return arguments.number(name, value, at_least=0, below=1)
 
 
 def _step_number(name, value):
-    if isinstance(value, bool) or not hasattr(value, "__index__") or value < 0:
-        raise ValueError(f"{name} must be an integer of at least 0, got {value!r}.")
-    return value.__index__()
+    return arguments.integer(name, value, 0)
 
 
 def _n_m(n, m):
@@ -94,11 +90,9 @@ def threshold_mask(weights, threshold):
         >>> [float(v) for v in threshold_mask([0.3, -0.1, 0.0, -0.5], 0.3)]
         [1.0, 0.0, 0.0, 1.0]
     """
-    is_number = isinstance(threshold, Real) and not isinstance(threshold, bool)
-    if not is_number or not 0 <= threshold < math.inf:
-        raise ValueError(f"threshold must be a finite number of at least 0, got {threshold!r}.")
+    threshold = arguments.number("threshold", threshold, at_least=0)
     w = arguments.as_float(weights=weights)
-    return ops.cast(ops.abs(w) >= float(threshold), w.dtype)
+    return ops.cast(ops.abs(w) >= threshold, w.dtype)
 
 
 def magnitude_mask(weights, sparsity):
@@ -186,7 +180,7 @@ def n_m_mask(weights, n, m):
             "weights must have at least two axes, the last but one being that of the inputs, "
             f"got shape {tuple(w.shape)}."
         )
-    if w.shape[-2] % m:
+    if w.shape[-2] is None or w.shape[-2] % m:
         raise ValueError(
             f"m={m} does not divide the {w.shape[-2]} inputs of weights, whose shape is "
             f"{tuple(w.shape)}."
@@ -244,19 +238,13 @@ def polynomial_sparsity(step, *, begin, end, final, initial=0.0, power=3):
     final, initial = _share("final", final), _share("initial", initial)
     if initial > final:
         raise ValueError(f"initial={initial} must be at most final={final}.")
-    is_number = isinstance(power, Real) and not isinstance(power, bool)
-    if not is_number or not 0 < power < math.inf:
-        raise ValueError(f"power must be a positive number, got {power!r}.")
-    if step is None or (isinstance(step, (bool, str, Real)) and not _is_step(step)):
-        raise ValueError(f"step must be a number of at least 0, got {step!r}.")
+    power = arguments.number("power", power, above=0)
+    if isinstance(step, Real):
+        arguments.number("step", step, at_least=0)
     t = arguments.as_float(step=step)
     left = 1 - ops.clip((t - begin) / max(end - begin, 1), 0, 1)
-    during = final + (initial - final) * ops.power(left, float(power))
+    during = final + (initial - final) * ops.power(left, power)
     return ops.where(t < begin, 0.0, ops.where(t < end, during, final))
-
-
-def _is_step(value):
-    return isinstance(value, Real) and not isinstance(value, bool) and value >= 0
 
 
 def _kernels(model, what):
@@ -326,7 +314,7 @@ def sparsity(model, *, per_layer=False):
         (0.5, {'a': 0.75, 'b': 0.0})
     """
     layers = _kernels(model, "sparsity")
-    if per_layer:
+    if arguments.flag("per_layer", per_layer):
         groups = zip(_names(layers), layers.values(), strict=True)
         return {name: _share_of_zeros(variables) for name, variables in groups}
     return _share_of_zeros([v for variables in layers.values() for v in variables])
@@ -424,7 +412,7 @@ class MagnitudePruning(keras.callbacks.Callback):
         self.begin = _step_number("begin", begin)
         self.end = self.begin if end is None else end
         self.frequency = arguments.positive_int("frequency", frequency)
-        if isinstance(skip, str):
+        if not isinstance(skip, (list, tuple, set, frozenset)):
             raise ValueError(f"skip must be a list of layer names, got {skip!r}.")
         self.skip = tuple(skip)
         self.schedule = {"begin": self.begin, "end": self.end, "initial": initial, "power": power}

@@ -1111,3 +1111,22 @@ def test_rejects_unknown_sizes():
 
     with pytest.raises(ValueError, match="images must have known sizes, got shape"):
         tf.function(functools.partial(random_crop, seed=0), [tf.TensorSpec((2, None, 4, 3))])(X)
+
+
+@pytest.mark.parametrize("images", [1.0, np.ones(2)])
+def test_mixup_of_numbers(images):
+    with pytest.raises(ValueError, match="images must have at least 2 dimensions, got shape"):
+        mixup(images, np.eye(2), alpha=1.0, seed=0)
+
+
+def test_a_fill_that_no_float32_holds():
+    with pytest.raises(ValueError, match=r"fill must be a finite number .*, got 1e\+308"):
+        random_crop(X, seed=0, fill=1e308)
+
+
+def test_symbolic_tensors_cannot_be_changed_at_random():
+    symbolic = keras.KerasTensor((None, 8, 8, 3))
+    with pytest.raises(ValueError, match="images must be an array or a tensor with values"):
+        random_flip(symbolic, seed=0)
+    with pytest.raises(ValueError, match="masks must be an array or a tensor with values"):
+        random_flip(X, seed=0, masks=keras.KerasTensor(X.shape[:3]))

@@ -463,3 +463,14 @@ def test_conv_output_size_counts_windows(size, stride, dilation, padding):
 def test_conv_output_size_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         conv_output_size(**arguments)
+
+
+@pytest.mark.parametrize("sides", [(0, 3), (3, 0), (None, 3)])
+def test_kernel_without_a_side(sides):
+    import keras
+
+    x = np.ones((1, 5, 5, 2))
+    kernel = np.ones((*sides, 2, 2)) if None not in sides else keras.KerasTensor((*sides, 2, 2))
+    for function in (conv2d, conv2d_transpose):
+        with pytest.raises(ValueError, match="kernel must have known sides of at least 1, got"):
+            function(x, kernel)

@@ -656,3 +656,19 @@ def test_fold_batch_norm_wrong_arguments():
         fold_batch_norm(ones, ones, ones, ones, ones, ones)
     with pytest.raises(ValueError, match="epsilon must be a finite number of at least 0, got -1"):
         fold_batch_norm(np.ones((2, 4)), ones, ones, ones, ones, ones, epsilon=-1)
+
+
+@pytest.mark.parametrize("momentum", [True, False])
+def test_a_bool_is_no_momentum(momentum):
+    message = f"momentum must be a finite number of at least 0 and at most 1, got {momentum}"
+    with pytest.raises(ValueError, match=message):
+        update_moving([1.0], [2.0], momentum=momentum)
+
+
+def test_a_negative_variance_has_no_root():
+    message = r"variance must not be negative, got -4 at index \(1,\)"
+    vectors = {"mean": np.zeros(2), "variance": np.array([1.0, -4.0])}
+    with pytest.raises(ValueError, match=message):
+        batch_norm(np.ones((3, 2)), **vectors)
+    with pytest.raises(ValueError, match=message):
+        fold_batch_norm(np.ones((1, 1, 2, 2)), None, **vectors, gamma=None, beta=None)

@@ -541,3 +541,20 @@ def test_runs_with_an_unknown_batch_size():
     x, dy = images(23), images(24, (2, 3, 4, 3))
     for a, b in zip(f(x, dy), every_function(x, dy), strict=True):
         np.testing.assert_allclose(to_numpy(a), to_numpy(b), atol=1e-6)
+
+
+@pytest.mark.parametrize("function", [max_pool2d, avg_pool2d, global_max_pool2d, global_avg_pool2d])
+def test_no_channels_give_no_channels(function):
+    assert function(np.ones((2, 4, 4, 0), "float32")).shape[-1] == 0
+
+
+def test_gradient_of_nothing_is_refused():
+    for function in (max_pool2d_gradient, avg_pool2d_gradient):
+        with pytest.raises(ValueError, match="output_gradient must be an array of real numbers"):
+            function(np.ones((1, 4, 4, 1)), None)
+
+
+@pytest.mark.parametrize("flag", ["False", 1, None])
+def test_count_include_pad_is_a_flag(flag):
+    with pytest.raises(ValueError, match="count_include_pad must be True or False, got"):
+        avg_pool2d(np.ones((1, 4, 4, 1)), count_include_pad=flag)

@@ -176,7 +176,7 @@ def test_empty_and_integers():
     ],
 )
 def test_shares_are_below_one(name, call, share):
-    message = f"{name} must be a number in [0, 1), got {share!r}."
+    message = f"{name} must be a finite number of at least 0 and below 1, got {share!r}."
     with pytest.raises(ValueError, match=re.escape(message)):
         call(share)
 
@@ -336,13 +336,13 @@ def test_schedule_never_falls(schedule):
         ({"end": 4}, "end=4 must be at least begin=5"),
         ({"end": None}, "end must be an integer of at least 0, got None"),
         ({"initial": 0.9}, r"initial=0\.9 must be at most final=0\.8"),
-        ({"power": 0}, "power must be a positive number, got 0"),
-        ({"power": math.nan}, "power must be a positive number, got nan"),
-        ({"power": "3"}, "power must be a positive number, got '3'"),
-        ({"step": -1}, "step must be a number of at least 0, got -1"),
-        ({"step": math.nan}, "step must be a number of at least 0, got nan"),
-        ({"step": "1"}, "step must be a number of at least 0, got '1'"),
-        ({"step": None}, "step must be a number of at least 0, got None"),
+        ({"power": 0}, "power must be a finite number above 0, got 0"),
+        ({"power": math.nan}, "power must be a finite number above 0, got nan"),
+        ({"power": "3"}, "power must be a finite number above 0, got '3'"),
+        ({"step": -1}, "step must be a finite number of at least 0, got -1"),
+        ({"step": math.nan}, "step must be a finite number of at least 0, got nan"),
+        ({"step": "1"}, "step must be an array of real numbers, got '1'"),
+        ({"step": None}, "step must be an array of real numbers, got None"),
     ],
 )
 def test_schedule_errors(changes, message):
@@ -1134,7 +1134,7 @@ def test_evaluation_sees_the_pruned_weights():
         (lambda: MagnitudePruning(0.5, begin=-1), "begin must be .* got -1"),
         (lambda: MagnitudePruning(0.5, begin=5, end=4), "end=4 must be at least begin=5"),
         (lambda: MagnitudePruning(0.5, initial=0.6), r"initial=0\.6 must be at most final=0\.5"),
-        (lambda: MagnitudePruning(0.5, power=-1), "power must be a positive number, got -1"),
+        (lambda: MagnitudePruning(0.5, power=-1), "power must be a finite number above 0, got -1"),
         (lambda: MagnitudePruning(0.5, frequency=0), "frequency must be .* got 0"),
         (lambda: MagnitudePruning(0.5, skip="conv"), "skip must be a list of layer names"),
         (

@@ -381,7 +381,7 @@ def test_channels_first_is_the_same():
         (lambda: quantization_parameters(0.0, [1.0, 2.0]), r"one shape, got \(\) and \(2,\)"),
         (
             lambda: quantization_parameters(0.0, 1.0, bits=1),
-            "bits must be an int from 2 to 16, got 1",
+            "bits must be an integer from 2 to 16, got 1",
         ),
         (lambda: quantization_parameters(0.0, 1.0, bits=17), "got 17"),
         (lambda: quantization_parameters(0.0, 1.0, bits=8.0), "got 8.0"),
@@ -391,7 +391,7 @@ def test_channels_first_is_the_same():
         (lambda: quantize([1.0, 2.0], [1.0, 2.0]), r"unless axis is given, got shape \(2,\)"),
         (lambda: quantize([1.0, 2.0], [1.0, 2.0, 3.0], axis=0), r"shape \(2,\).*got \(3,\)"),
         (lambda: quantize([1.0], 1.0, axis=1), "axis must be an int from -1 to 0, got 1"),
-        (lambda: quantize([1.0], 1.0, bits=True), "bits must be an int from 2 to 16, got True"),
+        (lambda: quantize([1.0], 1.0, bits=True), "bits must be an integer from 2 to 16, got True"),
         (lambda: dequantize([1.0], 1.0), "q must hold integers, got dtype"),
         (lambda: dequantize([1], 0.0), "scale must be positive and finite, got 0.0"),
         (lambda: fake_quantize([1.0], 2.0, 1.0), "got 2.0 and 1.0"),

@@ -276,11 +276,11 @@ def with_layer(layer, shape=SHAPE):
         ),
         (
             lambda: quantize_aware(network("plain"), bits=1),
-            "bits must be an int from 2 to 16, got 1",
+            "bits must be an integer from 2 to 16, got 1",
         ),
         (
             lambda: quantize_aware(network("plain"), bits=20),
-            "bits must be an int from 2 to 16, got 20",
+            "bits must be an integer from 2 to 16, got 20",
         ),
         (
             lambda: quantize_after_training(network("plain"), images(0)),

@@ -19,6 +19,7 @@ def as_images(images, data_format):
 
 
 def as_fill(fill):
+    fill = arguments.number("fill", fill)
     return arguments.number("fill", fill, at_least=-LARGEST_FILL, at_most=LARGEST_FILL)
 
 

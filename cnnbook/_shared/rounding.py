@@ -2,12 +2,12 @@
 
 from keras import ops
 
+from cnnbook._shared import arguments
+
 
 def integer_limits(bits, symmetric=False):
     """The smallest and the largest integer of so many bits."""
-    if isinstance(bits, bool) or not hasattr(bits, "__index__") or not 2 <= bits <= 16:
-        raise ValueError(f"bits must be an int from 2 to 16, got {bits!r}.")
-    half = 2 ** (bits.__index__() - 1)
+    half = 2 ** (arguments.integer("bits", bits, 2, 16) - 1)
     return (1 - half if symmetric else -half), half - 1
 
 

@@ -1,10 +1,8 @@
 """Numbers that a training run takes."""
 
+from cnnbook._shared import arguments
+
 
 def integer(name, value, *, least=0, most=None):
     """The value as an int; NumPy's integers are integers, and True is none."""
-    is_integer = hasattr(value, "__index__") and not isinstance(value, bool)
-    if not is_integer or value < least or (most is not None and value > most):
-        wanted = f"of at least {least}" if most is None else f"from {least} to {most}"
-        raise ValueError(f"{name} must be an integer {wanted}, got {value!r}.")
-    return value.__index__()
+    return arguments.integer(name, value, least, arguments.LARGEST if most is None else most)
