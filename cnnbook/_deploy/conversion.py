@@ -10,13 +10,14 @@ import numpy as np
 from cnnbook._deploy import integers
 from cnnbook._deploy.packages import needed, quiet
 from cnnbook._networks import quantized_layers
-from cnnbook._networks.graph import _require_graph
+from cnnbook._networks.exporting import exportable, ranges
+from cnnbook._networks.graph import require_graph
 
 MOST_BYTES = 2**31 - 1  # of a tensor in a file
 
 
 def require_convertible(model, what):
-    _require_graph(model, what)
+    require_graph(model, what)
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         raise ValueError(
             f"{what} needs a model with one input and one output, "
@@ -33,22 +34,19 @@ def require_convertible(model, what):
                 f"{layer.compute_dtype}: build the model anew in float32 and set its weights."
             )
     _require_bits(layers, what)
+    for layer in ranges(model):
+        layer.limits()  # raises where one is unknown
 
 
 def _require_bits(layers, what):
     for kind, fits, message in (
         (quantized_layers.QuantizedActivation, lambda bits: bits == 8, "activations of 8 bits"),
-        (quantized_layers._WithBits, lambda bits: bits <= 8, "weights of at most 8 bits"),
+        (quantized_layers.WithBits, lambda bits: bits <= 8, "weights of at most 8 bits"),
     ):
         named = [x for x in layers if isinstance(x, kind) and not fits(x.bits)]
         if named:
             found = ", ".join(f"{x.name} ({x.bits})" for x in named)
             raise ValueError(f"{what} writes {message}, but the model has {found}.")
-
-
-def is_quantized(model):
-    kind = quantized_layers.QuantizedActivation
-    return any(isinstance(layer, kind) for layer in model._flatten_layers())
 
 
 def converted(model, job, images):
@@ -61,11 +59,11 @@ def converted(model, job, images):
 def _litert(model, images, batch_size, quantizer, skip, integer_ends=True):
     """The bytes of a .tflite file."""
     images = None if images is None else _in_batches(images, batch_size)
-    quantized = is_quantized(model)
-    options = {}
+    quantized, options = bool(ranges(model)), {}
+    model = exportable(model) if quantized else model
     if quantized or (images is not None and quantizer == "tensorflow"):
         options = _integer_options(images, integer_ends)
-    with tempfile.TemporaryDirectory() as folder, quiet(), quantized_layers.exporting(model):
+    with tempfile.TemporaryDirectory() as folder, quiet():
         try:
             content = _by_tensorflow(model, batch_size, folder, options)
         except Exception as error:  # the converter has no class of errors that is public

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 import keras
 import numpy as np
 
-from cnnbook._networks.graph import _require_graph
+from cnnbook._networks.graph import require_graph
 
 COUNTED = "num_batches_tracked"  # a parameter of PyTorch's that Keras has no counterpart for
 
 
 def assignments(model, state_dict, names):
     """[(variable, array)] for the whole model; raises before anything is assigned."""
-    _require_graph(model, "load_torch_weights")
+    require_graph(model, "load_torch_weights")
     modules = _by_module(state_dict)
     layers = [layer for layer in model.layers if layer.weights]
     nodes = _nodes(model)
