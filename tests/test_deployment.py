@@ -21,7 +21,6 @@ from support import damaged, to_numpy
 
 from cnnbook import deployment
 from cnnbook._deploy import process, running
-from cnnbook._networks import quantized_layers
 from cnnbook.datasets import load
 from cnnbook.deployment import (
     latency,
@@ -361,7 +360,6 @@ def test_a_model_is_left_as_it_was(folder):
     for weight, value in zip(model.weights, before, strict=True):
         np.testing.assert_array_equal(to_numpy(weight), value)
     np.testing.assert_array_equal(outputs(model, images()), expected)
-    assert not quantized_layers._exporting
 
 
 def test_pruned_quantized_and_run(folder):
@@ -662,7 +660,6 @@ def test_what_the_converter_cannot_do_is_told(folder):
     with pytest.raises(RuntimeError, match="TensorFlow could not convert 'strange': "):
         to_litert(model, folder / "strange.tflite")
     assert not list(folder.glob("*strange*"))
-    assert not quantized_layers._exporting
 
 
 # Bad input
