@@ -358,6 +358,8 @@ def _decisions(y, threshold):
 
 def _outputs(of, images, batch_size=256):
     if isinstance(of, keras.Model):
+        if of.inputs and len(of.inputs) == 1:
+            running.require_shape(of.inputs[0].shape, images, repr(of.name))
         starts = range(0, len(images), batch_size)
         parts = [of(images[i : i + batch_size], training=False) for i in starts]
         outputs = np.concatenate([_one_array(part) for part in parts])

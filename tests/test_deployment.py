@@ -918,6 +918,12 @@ def test_what_parity_does_not_count_as_agreement(candidate, threshold, message):
             parity(*pair, x, threshold=threshold)
 
 
+def test_images_must_be_those_of_a_model():
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(2)], name="small")
+    with pytest.raises(ValueError, match=r"shape \(N, 4\) for 'small', got \(3, 5\)"):
+        parity(model, model, np.zeros((3, 5)))
+
+
 def test_outputs_must_be_those_of_the_images():
     with pytest.raises(ValueError, match="outputs must be one for each of 3 images, got 2"):
         parity(lambda x: x[:2], lambda x: x[:2], np.zeros((3, 2)))

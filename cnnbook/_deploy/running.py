@@ -12,14 +12,18 @@ Q_MIN, Q_MAX = -128, 127
 MOST_OUTSIDE = 0.25  # of the values, beyond the range of the input
 
 
-def _images_for(shape, images, where):
-    images = arguments.as_numpy("images", images)
+def require_shape(shape, images, where):
     if images.ndim != len(shape) or any(
         isinstance(size, int) and size != given
         for size, given in zip(map(_as_int, shape[1:]), images.shape[1:], strict=True)
     ):
         expected = ", ".join(map(str, shape[1:]))
         raise ValueError(f"images must have shape (N, {expected}) for {where}, got {images.shape}.")
+
+
+def _images_for(shape, images, where):
+    images = arguments.as_numpy("images", images)
+    require_shape(shape, images, where)
     images = images.astype("float32")
     if not np.isfinite(images).all():
         raise ValueError("images must be finite, but some values are NaN or infinite.")
