@@ -35,6 +35,7 @@ __all__ = ["Dataset", "DatasetUnavailable", "load", "make_shapes"]
 EMBEDDED = ("digits", "photos", "shapes")
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 MASKS = ("masks_train", "masks_test")
+MOST_SCENES = 1_000_000  # that are drawn at once: 3 GB
 
 
 class DatasetUnavailable(Exception):
@@ -257,7 +258,7 @@ def make_shapes(count, *, seed, difficulty=0.5, rotation=30.0):
     ================================================= ========== ===== ==============
 
     Args:
-        count: How many images, at least 0.
+        count: How many images, from 0 to 1,000,000.
         seed: An integer of at least 0.
         difficulty: From 0 (a plain background, a large object near the
             middle) to 1 (low contrast, much clutter, noise and occlusion).
@@ -286,7 +287,7 @@ def make_shapes(count, *, seed, difficulty=0.5, rotation=30.0):
 def _draw_shapes(count_name, count, seed, part, difficulty, rotation):
     from cnnbook._shared import arguments  # with Keras, which takes seconds
 
-    count = arguments.integer(count_name, count, 0)
+    count = arguments.integer(count_name, count, 0, MOST_SCENES)
     seed = arguments.integer("seed", seed, 0)
     difficulty = arguments.number("difficulty", difficulty, at_least=0, at_most=1)
     rotation = arguments.number("rotation", rotation, at_least=0, at_most=180)

@@ -8,7 +8,6 @@ import os
 import sys
 import time
 from collections.abc import Mapping
-from numbers import Real
 from pathlib import Path
 
 import keras
@@ -16,6 +15,7 @@ import numpy as np
 
 from cnnbook._deploy import conversion, process, running, seals
 from cnnbook._networks import calibration
+from cnnbook._networks.exporting import ranges
 from cnnbook._shared import arguments, files
 
 __all__ = [
@@ -33,20 +33,13 @@ MOST_CALLS = 1_000_000  # of a function that is timed
 MOST_THREADS = 1024
 
 
-def _at_most(most, name, value, check=arguments.positive_int):
-    value = check(name, value)
-    if value > most:
-        raise ValueError(f"{name} must be an integer of at most {most}, got {value}.")
-    return value
-
-
 def _threads(value):
-    return _at_most(MOST_THREADS, "threads", value)
+    return arguments.integer("threads", value, 1, MOST_THREADS)
 
 
 def _batch_size(model, value):
     most = conversion.MOST_BYTES // (4 * math.prod(model.inputs[0].shape[1:]) or 1)
-    return _at_most(most, "batch_size", value)
+    return arguments.integer("batch_size", value, 1, most)
 
 
 def _names(model, skip):
@@ -105,8 +98,8 @@ def to_litert(
         quantizer: Who quantizes a float model: ``"tensorflow"``, the converter, or
             ``"ai-edge-quantizer"``, whose ranges follow the images as a moving average.
         skip: The names of layers without weights that may compute in floats in a quantized file. A
-            layer with weights that was left float by
-            :func:`~cnnbook.quantization.quantize_aware` need not be named again.
+            layer that has weights, or that :func:`~cnnbook.quantization.quantize_aware` does not
+            know, and was left float there, need not be named again.
 
     Returns:
         The path, a ``pathlib.Path``.
@@ -138,16 +131,15 @@ def to_litert(
     path = files.target(path, ".tflite")
     conversion.require_convertible(model, "to_litert")
     batch_size = _batch_size(model, batch_size)
-    if quantizer not in QUANTIZERS:
-        raise ValueError(f"quantizer must be one of {QUANTIZERS}, got {quantizer!r}.")
+    quantizer = arguments.choice("quantizer", quantizer, QUANTIZERS)
     job = {"format": "litert", "batch_size": batch_size, "quantizer": quantizer}
     job["skip"], images = _names(model, skip), None
     if calibration_images is not None:
-        if conversion.is_quantized(model):
+        if ranges(model):
             raise ValueError(
                 f"calibration_images are for float models, but {model.name!r} is quantized."
             )
-        images = calibration._images_of(model, calibration_images)
+        images = calibration.images_of(model, calibration_images)
     return _write(path, process.convert(model, job, images))
 
 
@@ -316,7 +308,7 @@ def parity(reference, candidate, images, *, threshold=None):
         >>> [result[k] for k in ("max_difference", "mean_difference", "agreement")]
         [3.0, 0.875, 0.5]
     """
-    images = running.as_numbers("images", images)
+    images = arguments.as_numpy("images", images)
     if not images.ndim or not len(images):
         raise ValueError(f"images must hold at least one image, got shape {images.shape}.")
     y, other = (_outputs(of, images) for of in (reference, candidate))
@@ -342,9 +334,7 @@ def _decisions(y, threshold):
     """Class numbers, or None where there is nothing to decide."""
     if threshold is None:
         return y.argmax(-1) if y.shape[-1] > 1 else None
-    number = isinstance(threshold, Real) and not isinstance(threshold, (bool, np.bool_))
-    if not number or not np.isfinite(threshold):
-        raise ValueError(f"threshold must be a finite number or None, got {threshold!r}.")
+    threshold = arguments.number("threshold", threshold)
     if y.shape[-1] > 1:
         raise ValueError(f"threshold is for one output, but there are {y.shape[-1]}.")
     return y[..., 0] >= threshold
@@ -352,6 +342,8 @@ def _decisions(y, threshold):
 
 def _outputs(of, images, batch_size=256):
     if isinstance(of, keras.Model):
+        if of.inputs and len(of.inputs) == 1:
+            running.require_shape(of.inputs[0].shape, images, repr(of.name))
         starts = range(0, len(images), batch_size)
         parts = [of(images[i : i + batch_size], training=False) for i in starts]
         outputs = np.concatenate([_one_array(part) for part in parts])
@@ -363,7 +355,7 @@ def _outputs(of, images, batch_size=256):
 def _one_array(outputs):
     if isinstance(outputs, (Mapping, list, tuple)):
         raise ValueError(f"outputs must be one array, got a {type(outputs).__name__} of them.")
-    return running.as_numbers("outputs", outputs)
+    return arguments.as_numpy("outputs", outputs)
 
 
 def _runner(of):
@@ -412,8 +404,9 @@ def latency(runs, *, repeats=50, warm_up=5, threads=1):
         >>> result["slow"]["median"] >= 2.0 > result["fast"]["median"]
         True
     """
-    repeats = _at_most(MOST_CALLS, "repeats", repeats)
-    warm_up, threads = _at_most(MOST_CALLS, "warm_up", warm_up, _count), _threads(threads)
+    repeats = arguments.integer("repeats", repeats, 1, MOST_CALLS)
+    warm_up = arguments.integer("warm_up", warm_up, 0, MOST_CALLS)
+    threads = _threads(threads)
     named = dict(runs) if isinstance(runs, Mapping) else {"": runs}
     if not named:
         raise ValueError("runs must hold at least one file or function, got none.")
@@ -426,12 +419,6 @@ def latency(runs, *, repeats=50, warm_up=5, threads=1):
             times[name].append(1000 * (time.perf_counter() - start))
     results = {name: _quartiles(values[warm_up:]) for name, values in times.items()}
     return results if isinstance(runs, Mapping) else results[""]
-
-
-def _count(name, value):
-    if isinstance(value, bool) or not hasattr(value, "__index__") or value < 0:
-        raise ValueError(f"{name} must be an integer of at least 0, got {value!r}.")
-    return value.__index__()
 
 
 def _quartiles(milliseconds):

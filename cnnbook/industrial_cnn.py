@@ -3,8 +3,6 @@
 Chapter: ``notebooks/13_industrial_cnn.ipynb``.
 """
 
-from numbers import Real
-
 import keras
 
 from cnnbook._networks import torch_weights
@@ -22,6 +20,17 @@ def _image_shape(shape):
             f"input_shape must have at least 4x4 pixels to be halved twice, got {shape}."
         )
     return shape
+
+
+def _require_size(classes, shape, width):
+    """The dense layers and the second convolution have almost all of the weights."""
+    features = 2 * width * (shape[0] // 4) * (shape[1] // 4)
+    weights = 4 * width * (features + classes) + 9 * width * (shape[2] + 2 * width)
+    if weights > arguments.LARGEST:
+        raise ValueError(
+            f"num_classes={classes}, input_shape={shape} and width={width} make {weights:,} "
+            f"weights; at most {arguments.LARGEST:,} are built."
+        )
 
 
 def industrial_cnn(num_classes, *, input_shape=(32, 32, 3), width=64, dropout=0.5):
@@ -65,9 +74,10 @@ def industrial_cnn(num_classes, *, input_shape=(32, 32, 3), width=64, dropout=0.
     """
     classes = arguments.positive_int("num_classes", num_classes)
     width = arguments.positive_int("width", width)
-    if not isinstance(dropout, Real) or isinstance(dropout, bool) or not 0 <= dropout < 1:
-        raise ValueError(f"dropout must be a number in [0, 1), got {dropout!r}.")
-    layers = [keras.Input(_image_shape(input_shape), name="images")]
+    dropout = arguments.number("dropout", dropout, at_least=0, below=1)
+    shape = _image_shape(input_shape)
+    _require_size(classes, shape, width)
+    layers = [keras.Input(shape, name="images")]
     for block, filters in ((1, width), (2, 2 * width)):
         layers += [
             keras.layers.Conv2D(

@@ -253,8 +253,10 @@ def test_no_shapes_at_all():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"count": -1}, "count must be an integer of at least 0, got -1"),
-        ({"count": 2.5}, "count must be an integer of at least 0, got 2.5"),
+        ({"count": -1}, "count must be an integer from 0 to 1000000, got -1"),
+        ({"count": 10**9}, "count must be an integer from 0 to 1000000, got 1000000000"),
+        ({"count": True}, "count must be an integer from 0 to 1000000, got True"),
+        ({"count": 2.5}, "count must be an integer from 0 to 1000000, got 2.5"),
         ({"count": True}, "count must be .* got True"),
         ({"seed": -3}, "seed must be an integer of at least 0, got -3"),
         ({"seed": None}, "seed must be an integer of at least 0, got None"),
@@ -288,7 +290,7 @@ def test_options_belong_to_shapes_and_are_known():
         load("shapes", size=64)
     with pytest.raises(ValueError, match="'digits' takes no options, got seed"):
         load("digits", seed=1)
-    with pytest.raises(ValueError, match="test must be an integer of at least 0, got -5"):
+    with pytest.raises(ValueError, match="test must be an integer from 0 to 1000000, got -5"):
         load("shapes", test=-5)
 
 

@@ -318,6 +318,15 @@ def test_integer_conv_matches_reference(parity, stride, pad):
     parity(integer_conv2d, "NumPy", got, expected)
 
 
+def test_the_default_range_is_that_of_int8():
+    x = np.array([-100, -1, 0, 1, 100], "int8").reshape(5, 1, 1, 1)
+    scales = {"input_scale": 1.0, "kernel_scale": [1.0], "output_scale": 1.0}
+    zeros = {"input_zero_point": 0, "output_zero_point": 0}
+    kernel, bias = np.full((1, 1, 1, 1), 100, "int8"), np.zeros(1, "int32")
+    got = to_numpy(integer_conv2d(x, kernel, bias, **zeros, **scales))
+    assert got.ravel().tolist() == [-128, -100, 0, 100, 127]
+
+
 def quantized_conv_case(rng, groups):
     """A float convolution, its integers, and what integer_conv2d makes of them."""
     c, filters = 4, 8

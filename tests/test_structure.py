@@ -35,7 +35,6 @@ KNOWN = {  # what is not mended yet: with each entry that goes, MOST_KNOWN becom
         "cnnbook/_training/run.py: Run.__init__",
         "cnnbook/_training/run.py: Run.end_epoch",
         "cnnbook/distillation.py: _Shuffled.__init__",
-        "cnnbook/industrial_cnn.py: _assignments",
         "cnnbook/pruning.py: MagnitudePruning.__init__",
         "cnnbook/pruning.py: MagnitudePruning.on_train_begin",
         "tools/mutants.py: module",

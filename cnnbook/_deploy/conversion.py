@@ -49,10 +49,6 @@ def _require_bits(layers, what):
             raise ValueError(f"{what} writes {message}, but the model has {found}.")
 
 
-def is_quantized(model):
-    return bool(ranges(model))
-
-
 def converted(model, job, images):
     """The bytes that a job asks for: a dict with the keys format, skip, batch_size, quantizer."""
     if job["format"] == "litert":
@@ -63,8 +59,8 @@ def converted(model, job, images):
 def _litert(model, images, batch_size, quantizer, skip, integer_ends=True):
     """The bytes of a .tflite file."""
     images = None if images is None else _in_batches(images, batch_size)
-    quantized = is_quantized(model)
-    options = {}
+    quantized, options = bool(ranges(model)), {}
+    model = exportable(model) if quantized else model
     if quantized or (images is not None and quantizer == "tensorflow"):
         options = _integer_options(images, integer_ends)
     with tempfile.TemporaryDirectory() as folder, quiet():

@@ -5,6 +5,7 @@ import re
 import keras
 
 from cnnbook._deploy.packages import needed
+from cnnbook._networks import kinds, quantizer
 
 BETWEEN = ("QUANTIZE", "DEQUANTIZE")  # at the edge between integers and floats, not a layer's own
 # They exist for integers, too, and are on floats only where a neighbor is.
@@ -29,7 +30,9 @@ MOVING = (
 
 def require_integers(content, model, quantized, skip):
     """Raises where a file has an operation on floats that no layer left float accounts for."""
-    allowed = set(skip) | (_left_float(model) if quantized else set())
+    allowed = set(skip)
+    if quantized:
+        allowed |= {o.name for o in _operations(model) if _was_skipped(o)}
     computing, moving = _float_layers(content, model)
     found = sorted(computing - allowed or (set() if computing else moving - allowed))
     if found:
@@ -41,15 +44,15 @@ def require_integers(content, model, quantized, skip):
         )
 
 
-def _left_float(model):
-    """The layers of a quantized model that still have the weights of a float one."""
-    return {
-        layer.name
-        for layer in model._flatten_layers(include_self=False)
-        if layer.weights
-        and not isinstance(layer, (keras.Model, keras.layers.PReLU))
-        and not type(layer).__module__.startswith("cnnbook.")
-    }
+def _was_skipped(operation):
+    """Whether a layer can be in a quantized model only because it was left float by skip."""
+    kind = kinds.kind_of(operation)
+    if kind.startswith("cnnbook."):
+        return False
+    unknown = kind not in quantizer.QUANTIZABLE
+    unknown |= kinds.activation_of(operation) not in quantizer.ACTIVATIONS
+    weighted = kind != "PReLU" and bool(getattr(operation, "weights", ()))
+    return unknown or weighted
 
 
 def _float_layers(content, model):

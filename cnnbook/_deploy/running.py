@@ -2,42 +2,28 @@
 
 from pathlib import Path
 
-import keras
 import numpy as np
 
 from cnnbook._deploy import seals
 from cnnbook._deploy.packages import needed, quiet
-from cnnbook._shared import files
+from cnnbook._shared import arguments, files
 
 Q_MIN, Q_MAX = -128, 127
 MOST_OUTSIDE = 0.25  # of the values, beyond the range of the input
 
 
-# Arrays
-
-
-def as_numbers(name, values):
-    """A NumPy array of what may be a tensor; never of texts, objects, masks or symbols."""
-    if isinstance(values, (keras.KerasTensor, np.ma.MaskedArray)):
-        raise ValueError(f"{name} must be an array of numbers, got a {type(values).__name__}.")
-    try:
-        array = np.asarray(keras.ops.convert_to_numpy(values))
-    except Exception as error:  # each backend has its own
-        kind = type(values).__name__
-        raise ValueError(f"{name} must be an array of numbers, got a {kind}: {error}") from error
-    if array.dtype.kind not in "fiu" and array.dtype.name != "bfloat16":
-        raise ValueError(f"{name} must be numbers, got {array.dtype}.")
-    return array
-
-
-def _images_for(shape, images, where):
-    images = as_numbers("images", images)
+def require_shape(shape, images, where):
     if images.ndim != len(shape) or any(
         isinstance(size, int) and size != given
         for size, given in zip(map(_as_int, shape[1:]), images.shape[1:], strict=True)
     ):
         expected = ", ".join(map(str, shape[1:]))
         raise ValueError(f"images must have shape (N, {expected}) for {where}, got {images.shape}.")
+
+
+def _images_for(shape, images, where):
+    images = arguments.as_numpy("images", images)
+    require_shape(shape, images, where)
     images = images.astype("float32")
     if not np.isfinite(images).all():
         raise ValueError("images must be finite, but some values are NaN or infinite.")

@@ -19,9 +19,6 @@ def sealed(content, suffix):
 
 def is_broken(content, suffix):
     """Whether the checksum of a file is not its own; False where it has none."""
-    content, before, digest = (
-        content[: -DIGITS - len(BEFORE[suffix])],
-        content[-DIGITS - len(BEFORE[suffix]) : -DIGITS],
-        content[-DIGITS:],
-    )
-    return before == BEFORE[suffix] and digest != hashlib.sha256(content).hexdigest().encode()
+    start = len(content) - DIGITS - len(BEFORE[suffix])
+    body, seal = content[: max(start, 0)], content[max(start, 0) :]
+    return seal.startswith(BEFORE[suffix]) and sealed(body, suffix) != content

@@ -8,7 +8,7 @@ from cnnbook._networks.quantized_layers import QuantizedActivation
 
 def calibrate(model, images, batch_size=64):
     """Sets every range of a quantized model to what the images show."""
-    images = _images_of(model, images)
+    images = images_of(model, images)
     observers = [layer for layer in model.layers if isinstance(layer, QuantizedActivation)]
     try:
         for observer in observers:
@@ -20,7 +20,7 @@ def calibrate(model, images, batch_size=64):
             observer.calibrating = False
 
 
-def _images_of(model, images):
+def images_of(model, images):
     if len(model.inputs) != 1:
         raise ValueError(f"calibration needs a model with one input, this has {len(model.inputs)}.")
     images = np.asarray(ops.convert_to_numpy(images))

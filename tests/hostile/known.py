@@ -4,12 +4,7 @@ A call that no longer fails is an error: look for another one, or take the entry
 """
 
 KNOWN = {
-    "deployment.parity": ("deployment", "images", "matrix"),
-    "deployment.peak_memory": ("deployment", "path", "one"),
-    "deployment.run_litert": ("deployment", "path", "one"),
-    "deployment.run_onnx": ("deployment", "path", "one"),
     "distillation.distill": ("training", "optimizer", "text"),
-    "industrial_cnn.load_torch_weights": ("deployment", "model", "one"),
     "pruning.MagnitudePruning": ("networks", "skip", "KerasTensor"),
     "pruning.polynomial_sparsity": ("networks", "end", "2**63"),
     "pruning.n_m_mask": ("networks", "weights", "KerasTensor"),
