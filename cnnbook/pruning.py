@@ -427,7 +427,9 @@ class MagnitudePruning(keras.callbacks.Callback):
         self.sparsity, self.n_m = sparsity, n_m
         for share in self._targets().values():
             polynomial_sparsity(0, final=share, **self.schedule)  # raises where one does not fit
-        self._of, self._step, self._epoch_begin, self._due = None, 0, 0, self.begin
+        self._of = None  # the model that the steps are counted for
+        self._step, self._epoch_begin = 0, 0
+        self._due = self.begin  # the step of the next masks
         self._kernels, self._masks = {}, {}
 
     def _targets(self):
@@ -491,7 +493,8 @@ class MagnitudePruning(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         model = self.model
         if self._of is not model:
-            self._of, self._step, self._due = model, 0, self.begin
+            self._of = model
+            self._step, self._due = 0, self.begin
         self._kernels, self._masks = self._choose_kernels(model), {}
         for key, variable in self._kernels.items():
             if 0 < _share_of_zeros([variable]) < 1:
