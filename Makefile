@@ -3,13 +3,14 @@
 PYTHON ?= python3
 CHAPTER ?=
 BENCHMARK ?= convolution
+MUTANTS ?=
 TORCH := torch==2.13.0
 JAX := jax==0.10.2
 UV := uv==0.13.9
 
 BIN := .venv/bin
 RUN := $(BIN)/python -m
-NO_BACKEND := contract notebooks package tools
+NO_BACKEND := contract mutants notebooks package tools
 NOTEBOOKS = $(wildcard notebooks/[0-9]*.ipynb book/conventions.ipynb)
 export KERAS_BACKEND ?= tensorflow
 export TF_CPP_MIN_LOG_LEVEL ?= 2
@@ -17,7 +18,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help env book test unit notebooks-test text notebooks colab colab-check scale
-.PHONY: backends parity browser benchmarks serve lint lock clean
+.PHONY: backends parity mutants hostile browser benchmarks serve lint lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -97,6 +98,12 @@ backend-%: .venv-%/ready .venv/ready
 
 parity: unit backends ## measure the equation index's errors anew
 	$(RUN) tools.parity
+
+mutants: .venv/ready ## change the package in small ways: do its tests notice? (a sample; MUTANTS=--all)
+	$(RUN) tools.mutants $(MUTANTS)
+
+hostile: .venv/ready ## call every function with odd values (20,000 calls; HOSTILE="--seed 1")
+	PYTHONPATH=tests:. $(RUN) hostile $(HOSTILE)
 
 browser: book ## open the built book in headless Chromium
 	$(RUN) pytest tests/browser

@@ -36,6 +36,13 @@ LAYERS = {
     "MobileNet pointwise": ((4, 28, 28, 256), 1, 256, 1, 1, 1),
     "ResNeXt 3x3, 32 groups": ((4, 28, 28, 256), 3, 256, 1, 1, 32),
     "dilated 3x3, rate 2": ((4, 28, 28, 128), 3, 128, 1, 2, 1),
+    "LeNet 5x5": ((64, 28, 28, 1), 5, 6, 1, 1, 1),
+    "AlexNet 5x5": ((4, 27, 27, 96), 5, 256, 1, 1, 1),
+    "GoogLeNet 5x5": ((16, 28, 28, 32), 5, 96, 1, 1, 1),
+    "stem 7x7, stride 2, 96 pixels": ((8, 96, 96, 3), 7, 64, 2, 1, 1),
+    "MobileNetV3 depthwise 5x5": ((8, 28, 28, 120), 5, 120, 1, 1, 120),
+    "MobileNetV3 depthwise 5x5, stride 2": ((8, 56, 56, 72), 5, 72, 2, 1, 72),
+    "ConvNeXt depthwise 7x7": ((4, 28, 28, 192), 7, 192, 1, 1, 192),
 }
 MEMORY_LAYER = ((1, 1024, 1024, 16), 3, 32, 1, 1, 1)
 MEMORY_TINY = ((1, 16, 16, 16), 3, 32, 1, 1, 1)
@@ -143,7 +150,7 @@ def _error(got, expected):
 def _variants(layer, what, arrays):
     """{name: a call without arguments} of every side and mode that is compared."""
     sides = {"ours": ours(layer), "keras": keras_side(layer)}
-    if layer[-1] == layer[0][-1]:
+    if 1 < layer[-1] == layer[0][-1]:
         sides["depthwise"] = keras_side(layer, depthwise=True)
     functions = {}
     for mode in modes():
@@ -290,7 +297,7 @@ def _means(layers):
             others = [
                 ratio
                 for ratio, r in zip(conv, layers, strict=True)
-                if r["groups"] < r["images"][-1]
+                if not 1 < r["groups"] == r["images"][-1]
             ]
             means[f"{what} {mode}"] = {
                 "not depthwise": measure.geometric_mean(others),
@@ -348,7 +355,7 @@ def _row(record):
         text = f"{sides[0]:8.2f} {sides[1]:8.2f}"
         text += "".join(f" {times[f'ratio to keras, {m}']:6.2f}" for m in modes())
         cells.append(text)
-    return f"{record['layer']:30s}" + " |".join(cells)
+    return f"{record['layer']:36s}" + " |".join(cells)
 
 
 def report(backend, record):

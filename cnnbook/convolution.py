@@ -10,7 +10,7 @@ from cnnbook._shared import arguments, windows
 
 __all__ = ["conv2d", "conv2d_gradients", "conv2d_transpose", "conv_output_size"]
 
-BAND_ELEMENTS = 16_000_000  # of the patch matrix, the most that is alive at one time
+BAND_ELEMENTS = 4_000_000  # of the patch matrix, the most that is alive at one time
 
 
 def _geometry(x, kernel, strides, padding, dilation_rate, groups):
@@ -18,6 +18,7 @@ def _geometry(x, kernel, strides, padding, dilation_rate, groups):
     arguments.require_rank("x", x, 4)
     arguments.require_rank("kernel", kernel, 4)
     kh, kw, c_in, c_out = kernel.shape
+    windows.require_sides("kernel", kernel)
     strides = arguments.positive_pair("strides", strides)
     dilations = arguments.positive_pair("dilation_rate", dilation_rate)
     groups = arguments.positive_int("groups", groups)
@@ -86,11 +87,24 @@ def _views(x, kernel, strides, dilations, counts):
         yield windows.shifted_view(x, (m * dilations[0], n * dilations[1]), counts, strides)
 
 
+def _windows_joined(x, axis, size, step, count, stride):
+    """The `size` entries of each window along an axis, side by side in the channels."""
+    views = []
+    for start in range(0, size * step, step):
+        along = slice(start, start + stride * (count - 1) + 1, stride)
+        views.append(x[:, along] if axis == 1 else x[:, :, along])
+    return ops.concatenate(views, axis=-1) if size > 1 else views[0]
+
+
 def _patch_matrix(x, kernel, strides, dilations, counts):
-    """im2col: one row per output pixel, (P, kh * kw * C)."""
-    views = list(_views(x, kernel, strides, dilations, counts))
-    patches = ops.concatenate(views, axis=-1) if len(views) > 1 else views[0]
-    return ops.reshape(patches, (-1, len(views) * x.shape[-1]))
+    """im2col: one row per output pixel, (P, kh * kw * C).
+
+    Pixels are joined to pieces of rows and these to patches: longer pieces are quicker to copy.
+    """
+    kh, kw = kernel.shape[:2]
+    pieces = _windows_joined(x, 2, kw, dilations[1], counts[1], strides[1])
+    patches = _windows_joined(pieces, 1, kh, dilations[0], counts[0], strides[0])
+    return ops.reshape(patches, (-1, kh * kw * x.shape[-1]))
 
 
 def _patch_bands(x, kernel, strides, dilations, counts):
@@ -130,6 +144,14 @@ def _matrix(kernel, groups):
     return _stacked(_split(rows, groups), groups)
 
 
+def _product(patches, matrix):
+    """patches @ matrix; the few filters of a group are quicker as rows than as columns."""
+    if len(matrix.shape) == 2:
+        return ops.matmul(patches, matrix)
+    rows = ops.matmul(ops.swapaxes(matrix, -1, -2), ops.swapaxes(patches, -1, -2))
+    return ops.swapaxes(rows, -1, -2)
+
+
 def _is_depthwise(kernel, groups):
     """One input channel per filter: no sum over channels, so no matrix product."""
     return groups > 1 and kernel.shape[2] == 1
@@ -149,19 +171,29 @@ def _narrow(product, c):
     return ops.sum(ops.reshape(product, (-1, *product.shape[1:-1], c, multiplier)), axis=-1)
 
 
+def _correlate_each_channel(x, kernel, strides, dilations, counts):
+    """`_correlate` of a depthwise kernel, entry by entry."""
+    c_out = kernel.shape[-1]
+    views = _views(x, kernel, strides, dilations, counts)
+    taps = zip(views, ops.unstack(ops.reshape(kernel, (-1, c_out))), strict=True)
+    products = (_widen(view, c_out) * weights for view, weights in taps)
+    y = next(products)
+    for product in products:
+        y += product  # in place where the backend can: no new memory for each entry
+    return y
+
+
 def _correlate(x, kernel, strides, dilations, groups, counts):
     """The sum of products at every position: channels last, padding already done."""
     c_out = kernel.shape[-1]
     if _is_depthwise(kernel, groups):
-        views = _views(x, kernel, strides, dilations, counts)
-        taps = zip(views, ops.unstack(ops.reshape(kernel, (-1, c_out))), strict=True)
-        return sum(_widen(view, c_out) * weights for view, weights in taps)
+        return _correlate_each_channel(x, kernel, strides, dilations, counts)
     x, matrix = _split(x, groups), _matrix(kernel, groups)
     bands, height, rows = _patch_bands(x, kernel, strides, dilations, counts)
 
     def product(x):
         patches = _patch_matrix(x, kernel, strides, dilations, (height, counts[1]))
-        y = ops.matmul(_stacked(patches, groups), matrix)
+        y = _product(_stacked(patches, groups), matrix)
         return ops.reshape(y, (-1, height, counts[1], c_out // groups))
 
     y = _each_band(product, _below_each_other, bands, rows)
@@ -322,7 +354,7 @@ def conv2d(
         [[-1.0, -1.0], [-1.0, -1.0]]
     """
     channels_first = arguments.is_channels_first(data_format)
-    x, kernel, bias = arguments.as_float(x, kernel, bias)
+    x, kernel, bias = arguments.as_float(x=x, kernel=kernel, bias=bias, optional=("bias",))
     arguments.require_rank("x", x, 4)
     x = arguments.to_channels_last(x, channels_first)
     strides, dilations, paddings, counts = _geometry(
@@ -392,7 +424,7 @@ def conv2d_gradients(
         ([1.0, 0.0, -1.0], 3.0, 2.0)
     """
     channels_first = arguments.is_channels_first(data_format)
-    x, kernel, dy = arguments.as_float(x, kernel, output_gradient)
+    x, kernel, dy = arguments.as_float(x=x, kernel=kernel, output_gradient=output_gradient)
     arguments.require_rank("x", x, 4)
     arguments.require_rank("output_gradient", dy, 4)
     x = arguments.to_channels_last(x, channels_first)
@@ -459,9 +491,10 @@ def conv2d_transpose(x, kernel, bias=None, *, strides=1, padding="valid", data_f
         [1.0, 12.0, 23.0, 30.0]
     """
     channels_first = arguments.is_channels_first(data_format)
-    x, kernel, bias = arguments.as_float(x, kernel, bias)
+    x, kernel, bias = arguments.as_float(x=x, kernel=kernel, bias=bias, optional=("bias",))
     arguments.require_rank("x", x, 4)
     arguments.require_rank("kernel", kernel, 4)
+    windows.require_sides("kernel", kernel)
     x = arguments.to_channels_last(x, channels_first)
     kh, kw, c_out, c_in = kernel.shape
     if c_in != x.shape[-1]:
@@ -469,9 +502,10 @@ def conv2d_transpose(x, kernel, bias=None, *, strides=1, padding="valid", data_f
             f"kernel has {c_in} input channels on its last axis, but x has {x.shape[-1]}."
         )
     strides = arguments.positive_pair("strides", strides)
+    windows.require_known(x.shape[1:3])
     sizes = [n * s + max(k - s, 0) for n, s, k in zip(x.shape[1:3], strides, (kh, kw), strict=True)]
     targets = [n * s for n, s in zip(x.shape[1:3], strides, strict=True)]
-    if padding == "same":
+    if isinstance(padding, str) and padding == "same":
         totals = [n - t for n, t in zip(sizes, targets, strict=True)]
         cuts = tuple((t // 2, t - t // 2) for t in totals)
     else:

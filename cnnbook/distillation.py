@@ -4,54 +4,49 @@ Chapter: ``notebooks/16_distillation.ipynb``.
 """
 
 import contextlib
-import math
-from numbers import Real
 
 import keras
 import numpy as np
 from keras import ops
 
 from cnnbook._networks.ends import probabilities
-from cnnbook._shared import arguments
+from cnnbook._shared import arguments, labels
 from cnnbook._training.batches import Stream, batches_of
 from cnnbook._training.checks import integer
-from cnnbook.losses import (
-    _fits,
-    _reduce,
-    _require_reduction,
-    cross_entropy,
-    cross_entropy_gradient,
-)
-from cnnbook.softmax import _require_temperature, log_softmax, softmax
+from cnnbook.losses import cross_entropy, cross_entropy_gradient
+from cnnbook.softmax import log_softmax, softmax
 
 __all__ = ["distill", "distillation_loss", "distillation_loss_gradient"]
 
 
 def _require_alpha(alpha):
-    is_number = isinstance(alpha, Real) and not isinstance(alpha, bool)
-    if not is_number or not 0 <= alpha <= 1:
-        raise ValueError(f"alpha must be a number from 0 to 1, got {alpha!r}.")
+    arguments.number("alpha", alpha, at_least=0, at_most=1)
 
 
 def _tensors(y_true, student_logits, teacher_logits):
     """Truth, student's and teacher's logits; the teacher is a constant."""
-    student, teacher = arguments.as_float(student_logits, teacher_logits)
-    labels, shape = ops.convert_to_tensor(y_true), tuple(student.shape)
+    student, teacher = arguments.as_float(
+        student_logits=student_logits, teacher_logits=teacher_logits
+    )
+    truth = arguments.as_tensor("y_true", y_true)
+    shape = tuple(student.shape)
     if not shape:
         raise ValueError("student_logits must have an axis of classes, got a single number.")
-    if not _fits(teacher.shape, shape):
+    if not labels.fits(teacher.shape, shape):
         raise ValueError(
             f"teacher_logits must have the shape of student_logits {shape}, "
             f"got {tuple(teacher.shape)}."
         )
-    if _fits(labels.shape, shape):
-        labels, student, teacher = arguments.as_float(labels, student, teacher)
-    elif not _fits(labels.shape, shape[:-1]):
+    if labels.fits(truth.shape, shape):
+        truth, student, teacher = arguments.as_float(
+            y_true=truth, student_logits=student, teacher_logits=teacher
+        )
+    elif not labels.fits(truth.shape, shape[:-1]):
         raise ValueError(
             f"y_true must have the shape of student_logits {shape} or, with integers, "
-            f"{shape[:-1]}, got {tuple(labels.shape)}."
+            f"{shape[:-1]}, got {tuple(truth.shape)}."
         )
-    return labels, student, ops.stop_gradient(teacher)
+    return truth, student, ops.stop_gradient(teacher)
 
 
 def _divergence(teacher_logits, student_logits, temperature):
@@ -128,6 +123,7 @@ def distillation_loss(
         2015, https://arxiv.org/abs/1503.02531
 
     Example:
+        >>> import math
         >>> student, teacher = [[0.0, math.log(9.0)]], [[0.0, 0.0]]
         >>> soft = distillation_loss([0], student, teacher, alpha=0.0, temperature=2.0)
         >>> round(float(soft), 4)  # 4 times log(4/3) / 2
@@ -136,12 +132,12 @@ def distillation_loss(
         2.3026
     """
     _require_alpha(alpha)
-    labels, student, teacher = _tensors(y_true, student_logits, teacher_logits)
-    hard = cross_entropy(labels, student, from_logits=True, reduction=reduction)
-    soft = _reduce(_divergence(teacher, student, temperature), reduction)
+    truth, student, teacher = _tensors(y_true, student_logits, teacher_logits)
+    hard = cross_entropy(truth, student, from_logits=True, reduction=reduction)
+    soft = labels.reduce(_divergence(teacher, student, temperature), reduction)
     if alpha == 1:  # 0 times infinity is no number
         return hard
-    soft = (1 - alpha) * temperature**2 * soft
+    soft = (1 - alpha) * temperature * temperature * soft
     return alpha * hard + soft if alpha else soft
 
 
@@ -183,6 +179,7 @@ def distillation_loss_gradient(
         2015, section 2.1, https://arxiv.org/abs/1503.02531
 
     Example:
+        >>> import math
         >>> student, teacher = [[0.0, math.log(9.0)]], [[0.0, 0.0]]
         >>> options = {"alpha": 0.0, "temperature": 2.0}
         >>> g = distillation_loss_gradient([0], student, teacher, **options)
@@ -190,15 +187,12 @@ def distillation_loss_gradient(
         [-0.5, 0.5]
     """
     _require_alpha(alpha)
-    _require_reduction(reduction)
-    labels, student, teacher = _tensors(y_true, student_logits, teacher_logits)
+    labels.require_reduction(reduction)
+    truth, student, teacher = _tensors(y_true, student_logits, teacher_logits)
     p, q = (softmax(z, temperature=temperature) for z in (teacher, student))
-    hard = cross_entropy_gradient(labels, student, reduction="sum")
+    hard = cross_entropy_gradient(truth, student, reduction="sum")
     gradient = alpha * hard + (1 - alpha) * temperature * (q - p)
-    if reduction != "mean":
-        return gradient
-    rows = math.prod(ops.shape(gradient)[:-1])  # while traced, the batch size is a tensor
-    return gradient / ops.cast(rows, gradient.dtype)
+    return labels.reduce_gradient(gradient, reduction)
 
 
 # Training: Keras's Distiller, which freezes the teacher for good and forgets the student's
@@ -286,7 +280,7 @@ def _require_pair(student, teacher):
     for part in ("inputs", "outputs"):
         ours, theirs = getattr(student, part), getattr(teacher, part)
         fitting = len(ours) == len(theirs) and all(
-            _fits(a.shape, b.shape) for a, b in zip(ours, theirs, strict=True)
+            labels.fits(a.shape, b.shape) for a, b in zip(ours, theirs, strict=True)
         )
         if not fitting:
             raise ValueError(
@@ -414,7 +408,7 @@ def distill(
         (3, True)
     """
     _require_alpha(alpha)
-    _require_temperature(temperature)
+    arguments.number("temperature", temperature, above=0)
     epochs = arguments.positive_int("epochs", epochs)
     batch_size = arguments.positive_int("batch_size", batch_size)
     seed, verbose = integer("seed", seed), integer("verbose", verbose, most=2)
