@@ -7,10 +7,10 @@ from types import SimpleNamespace
 
 from keras import ops
 
+from cnnbook._shared import arguments
 from cnnbook._training import optimizers
 from cnnbook._training.batches import as_floats, as_tensor, batches_of, each
 from cnnbook._training.callbacks import Callbacks
-from cnnbook._training.checks import integer
 from cnnbook._training.losses import loss_of
 from cnnbook._training.preparation import Preparation
 from cnnbook._training.run import Run
@@ -21,12 +21,12 @@ __all__ = ["train", "value_and_gradients"]
 
 def _settings(epochs, batch_size, save_every, patience, seed, verbose):
     """The numbers of a run, checked."""
-    checked = SimpleNamespace(seed=integer("seed", seed))
-    checked.verbose = integer("verbose", verbose, most=2)
-    checked.epochs = integer("epochs", epochs, least=1)
-    checked.batch_size = integer("batch_size", batch_size, least=1)
+    checked = SimpleNamespace(seed=arguments.integer("seed", seed, 0))
+    checked.verbose = arguments.integer("verbose", verbose, 0, 2)
+    checked.epochs = arguments.positive_int("epochs", epochs)
+    checked.batch_size = arguments.positive_int("batch_size", batch_size)
     for name, value in (("save_every", save_every), ("patience", patience)):
-        setattr(checked, name, None if value is None else integer(name, value, least=1))
+        setattr(checked, name, None if value is None else arguments.positive_int(name, value))
     return checked
 
 

@@ -194,7 +194,8 @@ class Run:
         losses = self.history.get("val_loss", [])
         if self.settings.patience is not None and losses[-1] == min(losses):
             self.best, self.best_epoch = self.model.get_weights(), self.epoch
-        self.epoch, self.batch, self.totals = self.epoch + 1, 0, Totals()
+        self.epoch, self.batch = self.epoch + 1, 0
+        self.totals = Totals()
         self._save()
 
     def _is_over(self):
