@@ -334,7 +334,7 @@ def sparsity(model, *, per_layer=False):
 
 
 class MagnitudePruning(keras.callbacks.Callback):
-    r"""A callback for ``fit`` that prunes while a model trains, :eq:`eq-masked-step`.
+    r"""A callback for ``fit`` and ``train`` that prunes while a model trains, :eq:`eq-masked-step`.
 
     .. math::
 
@@ -360,7 +360,7 @@ class MagnitudePruning(keras.callbacks.Callback):
     Nothing is added to the model: it is saved and loaded as any other. When
     training goes on, with this object or a new one, the masks are recovered
     from the zeros; a kernel of zeros only counts as not pruned. This object
-    counts its steps on over several calls of ``fit`` with one model. A callback
+    counts its steps on over several calls with one model. A callback
     that puts former weights back when training ends, such as ``EarlyStopping``,
     must come before this one in the list.
 

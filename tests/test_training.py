@@ -514,7 +514,8 @@ TOGETHER = [
 def make_optimizer(name, **options):
     def of(kind, rate):
         made = kind(rate, **options)
-        made.exclude_from_weight_decay(var_names=["bias"])
+        if name != "MultiOptimizer":  # on PyTorch Keras cannot exclude all that a part has
+            made.exclude_from_weight_decay(var_names=["bias"])
         return made
 
     if name == "LossScaleOptimizer":
