@@ -12,7 +12,6 @@ from keras import ops
 from cnnbook._networks.ends import probabilities
 from cnnbook._shared import arguments, labels
 from cnnbook._training.batches import Stream, batches_of
-from cnnbook._training.checks import integer
 from cnnbook.losses import cross_entropy, cross_entropy_gradient
 from cnnbook.softmax import log_softmax, softmax
 
@@ -411,7 +410,8 @@ def distill(
     arguments.number("temperature", temperature, above=0)
     epochs = arguments.positive_int("epochs", epochs)
     batch_size = arguments.positive_int("batch_size", batch_size)
-    seed, verbose = integer("seed", seed), integer("verbose", verbose, most=2)
+    seed = arguments.integer("seed", seed, 0)
+    verbose = arguments.integer("verbose", verbose, 0, 2)
     _require_pair(student, teacher)
     shape = tuple(student.outputs[0].shape)
     batches = _for_fit("data", data, shape, batch_size, seed)

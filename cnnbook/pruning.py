@@ -321,7 +321,7 @@ def sparsity(model, *, per_layer=False):
 
 
 class MagnitudePruning(keras.callbacks.Callback):
-    r"""A callback for ``fit`` that prunes while a model trains, :eq:`eq-masked-step`.
+    r"""A callback for ``fit`` and ``train`` that prunes while a model trains, :eq:`eq-masked-step`.
 
     .. math::
 
@@ -347,7 +347,7 @@ class MagnitudePruning(keras.callbacks.Callback):
     Nothing is added to the model: it is saved and loaded as any other. When
     training goes on, with this object or a new one, the masks are recovered
     from the zeros; a kernel of zeros only counts as not pruned. This object
-    counts its steps on over several calls of ``fit`` with one model. A callback
+    counts its steps on over several calls with one model. A callback
     that puts former weights back when training ends, such as ``EarlyStopping``,
     must come before this one in the list.
 
@@ -427,7 +427,9 @@ class MagnitudePruning(keras.callbacks.Callback):
         self.sparsity, self.n_m = sparsity, n_m
         for share in self._targets().values():
             polynomial_sparsity(0, final=share, **self.schedule)  # raises where one does not fit
-        self._of, self._step, self._epoch_begin, self._due = None, 0, 0, self.begin
+        self._of = None  # the model that the steps are counted for
+        self._step, self._epoch_begin = 0, 0
+        self._due = self.begin  # the step of the next masks
         self._kernels, self._masks = {}, {}
 
     def _targets(self):
@@ -492,7 +494,8 @@ class MagnitudePruning(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         model = self.model
         if self._of is not model:
-            self._of, self._step, self._due = model, 0, self.begin
+            self._of = model
+            self._step, self._due = 0, self.begin
         self._kernels, self._masks = self._choose_kernels(model), {}
         for key, variable in self._kernels.items():
             if 0 < _share_of_zeros([variable]) < 1:

@@ -7,12 +7,13 @@ from types import SimpleNamespace
 
 from keras import ops
 
+from cnnbook._shared import arguments
 from cnnbook._training import optimizers
 from cnnbook._training.batches import as_floats, as_tensor, batches_of, each
 from cnnbook._training.callbacks import Callbacks
-from cnnbook._training.checks import integer
 from cnnbook._training.losses import loss_of
-from cnnbook._training.run import Preparation, Run
+from cnnbook._training.preparation import Preparation
+from cnnbook._training.run import Run
 from cnnbook._training.steps import value_outputs_gradients
 
 __all__ = ["train", "value_and_gradients"]
@@ -20,12 +21,12 @@ __all__ = ["train", "value_and_gradients"]
 
 def _settings(epochs, batch_size, save_every, patience, seed, verbose):
     """The numbers of a run, checked."""
-    checked = SimpleNamespace(seed=integer("seed", seed))
-    checked.verbose = integer("verbose", verbose, most=2)
-    checked.epochs = integer("epochs", epochs, least=1)
-    checked.batch_size = integer("batch_size", batch_size, least=1)
+    checked = SimpleNamespace(seed=arguments.integer("seed", seed, 0))
+    checked.verbose = arguments.integer("verbose", verbose, 0, 2)
+    checked.epochs = arguments.positive_int("epochs", epochs)
+    checked.batch_size = arguments.positive_int("batch_size", batch_size)
     for name, value in (("save_every", save_every), ("patience", patience)):
-        setattr(checked, name, None if value is None else integer(name, value, least=1))
+        setattr(checked, name, None if value is None else arguments.positive_int(name, value))
     return checked
 
 
@@ -59,6 +60,8 @@ def value_and_gradients(model, loss_fn, x, y):
         https://www.deeplearningbook.org
 
     Example:
+        >>> import keras
+        >>> import numpy as np
         >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, "linear")])
         >>> model.set_weights([np.array([[2.0]]), np.array([0.0])])
         >>> x, y = np.array([[1.0], [3.0]]), np.array([[1.0], [1.0]])
@@ -105,17 +108,32 @@ def train(
     ``seed``, the epoch and the batch alone. So a run that was killed, at any
     moment, goes on from its last checkpoint and ends with the numbers that it
     would have ended with, bit for bit where the backend computes the same
-    twice, as it does on a CPU.
+    twice, as it does on a CPU. On the same batches it ends where ``fit`` ends,
+    with any of Keras's optimizers: the moving average of the weights that an
+    optimizer keeps (``use_ema``) takes their place after the last step.
+
+    A run goes on only if it is the same: the numbers among the arguments, the
+    number of images, the loss by its class and options or its name, the
+    optimizer with all its options, the classes of the callbacks, and whether
+    there are ``preprocess``, ``augment`` and ``validation_data``. What a function
+    computes cannot be compared. ``epochs`` and ``save_every`` may differ, and so
+    may the learning rate: if the caller's is not the one that the run was
+    started with, it counts from here on, and the optimizer keeps its memory. A
+    rate that a callback had changed meanwhile stays if the caller's has not.
 
     Args:
         model: A built Keras model; changed in place. With the policy
             ``mixed_float16`` the loss is scaled.
-        data: ``(images, labels)``, shuffled anew each epoch, or batches
-            ``(x, y)`` that can be gone through once an epoch (a ``tf.data``
-            data set, a ``PyDataset``, a list), in their own order. Integer
-            images become floats.
+        data: ``(images, labels)`` or ``(images, labels, sample_weights)``,
+            shuffled anew each epoch, or batches of such parts that can be gone
+            through once an epoch (a ``tf.data`` data set, also of unknown
+            length, a ``PyDataset``, a list), in their own order. Images of
+            several inputs are a list or a dict of arrays. Integer images
+            become floats.
         loss: ``loss(y_true, y_pred)`` that returns one number for a batch,
-            its mean, or a Keras loss.
+            its mean, a Keras loss, or the name of one, which is what ``fit``
+            makes of it. With sample weights a function must take
+            ``sample_weight``.
         optimizer: A Keras optimizer or its name.
         epochs: How many in all, those of an interrupted run included.
         batch_size: Images in a batch :math:`B`, where ``data`` is arrays;
@@ -127,8 +145,13 @@ def train(
             batch; if it takes ``labels``, it gets and returns both. One that
             keeps a random state of its own does not resume exactly.
         validation_data: As ``data``, or None; in its own order.
+        callbacks: Keras callbacks, called as ``fit`` calls them; they find
+            the optimizer as ``model.optimizer``. A checkpoint keeps what those
+            of Keras remember, and what ``get_state()`` of another returns, for
+            its ``set_state(state)``, which is called after ``on_train_begin``.
         checkpoint: A folder for checkpoints, or None. If it has one of the
-            same call, the run resumes from there.
+            same call, the run resumes from there. Checkpoints of the package's
+            first version, which had no digest of their progress, are refused.
         save_every: A checkpoint after every so many steps, beside the one
             after each epoch, or None.
         patience: Stop after so many epochs without a lower validation loss,
@@ -139,20 +162,25 @@ def train(
     Returns:
         The history, a dict of lists with one float an epoch. It has ``loss``
         and, where the labels are classes, ``accuracy``, both as they were
-        during the epoch, and ``val_loss`` and ``val_accuracy`` after it.
+        during the epoch, ``val_loss`` and ``val_accuracy`` after it, and what
+        callbacks added to the logs of the epochs.
 
     Raises:
-        ValueError: If an argument is out of range, the data are empty or can
-            be gone through only once, the learning rate is negative, or the
-            checkpoint is damaged or of another call or model.
-        FloatingPointError: If the loss is not finite; the message has the
-            step and the batch, and the last checkpoint stays.
+        ValueError: If an argument is out of range, the data are empty, endless
+            or can be gone through only once, the learning rate is negative, a
+            callback cannot be resumed although there is a ``checkpoint``, or
+            the checkpoint is damaged or of another call or model.
+        FloatingPointError: If the loss or an image is not finite; the message
+            has the step and the batch, and the last checkpoint stays. What a
+            callback raises carries a note with the same.
 
     References:
         Goodfellow, Bengio and Courville, Deep Learning, 2016, algorithm 8.1,
         https://www.deeplearningbook.org
 
     Example:
+        >>> import keras
+        >>> import numpy as np
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
         >>> x, y = np.eye(2), np.array([0, 1])
         >>> loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)

@@ -1,6 +1,7 @@
 """Tests for `cnnbook.distillation` (chapter 16)."""
 
 import importlib.util
+import itertools
 import math
 import re
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from keras import ops
 from support import compiled, drawn, precise_dtype, to_numpy, vjp
 
+from cnnbook._networks.ends import probabilities
 from cnnbook.distillation import distill, distillation_loss, distillation_loss_gradient
 from cnnbook.losses import cross_entropy, cross_entropy_gradient
 from cnnbook.training import train, value_and_gradients
@@ -672,6 +674,78 @@ def test_distill_rejects_a_model(name, make, message):
         distill(**models, data=images(), epochs=1, verbose=0)
 
 
+def ending_in(end):
+    """A network whose logits go through a function before they are its outputs."""
+    x = keras.Input((4, 4, 2))
+    features = keras.layers.Flatten()(x)
+    return keras.Model(x, end(keras.layers.Dense(3)(features), features))
+
+
+def nested(activation):
+    inner = keras.Sequential([keras.Input((32,)), keras.layers.Dense(3, activation=activation)])
+    tail = keras.Sequential([keras.Input((3,)), keras.layers.Dropout(0.5)])
+    return lambda _, features: keras.layers.Reshape((3,))(tail(inner(features)))
+
+
+L = keras.layers
+PROBABILITIES = {
+    "nested": (nested("softmax"), "softmax"),
+    "nested sigmoid": (nested("sigmoid"), "sigmoid"),
+    "reshaped": (lambda z, _: L.Reshape((3,))(L.Softmax()(L.Reshape((1, 3))(z))), "softmax"),
+    "operation": (lambda z, _: ops.softmax(z), "softmax"),
+    "function": (lambda z, _: keras.activations.sigmoid(z), "sigmoid"),
+    "operations": (lambda z, _: ops.reshape(ops.cast(ops.softmax(z), "float32"), (-1, 3)), "soft"),
+    "clipped": (lambda z, _: ops.clip(ops.sigmoid(z), 0.0, 1.0), "sigmoid"),
+    "activation": (lambda z, _: L.Activation("sigmoid", dtype="float32")(z), "sigmoid"),
+    "hard sigmoid": (lambda z, _: L.Activation("hard_sigmoid")(z), "hard_sigmoid"),
+    "layer as activation": (lambda _, x: L.Dense(3, activation=L.Softmax())(x), "softmax"),
+    "operation as activation": (lambda _, x: L.Dense(3, activation=ops.softmax)(x), "softmax"),
+    "linear": (lambda z, _: L.Activation("linear")(L.Identity()(L.Softmax()(z))), "softmax"),
+}
+LOGITS = {
+    "plain": lambda z, _: z,
+    "nested": nested(None),
+    "relu": lambda z, _: L.ReLU()(z),
+    "log-probabilities": lambda z, _: ops.log_softmax(z),  # the softmax of it is the same
+    "softmax before the logits": lambda z, _: L.Dense(3)(L.Softmax()(z)),
+}
+
+
+@pytest.mark.parametrize("end", PROBABILITIES)
+def test_distill_rejects_probabilities(end):
+    make, kind = PROBABILITIES[end]
+    for name in ("student", "teacher"):
+        models = {"student": network(1), "teacher": network(2)} | {name: ending_in(make)}
+        with pytest.raises(ValueError, match=f"{name} must end in logits, .* is a {kind}"):
+            distill(**models, data=images(), epochs=1, verbose=0)
+
+
+@pytest.mark.parametrize("end", LOGITS)
+def test_other_ends_are_logits(end):
+    assert probabilities(ending_in(LOGITS[end])) is None
+
+
+def test_an_operation_is_known_by_its_type():
+    """Not by its name, which a class of one's own may have, too."""
+
+    class Softmax(keras.layers.Layer):
+        def call(self, x):
+            return 2 * x
+
+    assert probabilities(ending_in(lambda z, _: Softmax()(z))) is None
+
+
+def test_a_list_of_two_batches():
+    x, y = images()
+    y = y.astype("int32")
+    students = [network(1), network(1)]
+    lists = [(x[:5], y[:5]), (x[5:], y[5:])], Batches(x, y)
+    for student, data in zip(students, lists, strict=True):
+        sgd = keras.optimizers.SGD(0.1)
+        distill(student, network(2), data, epochs=1, optimizer=sgd, verbose=0)
+    assert_same_weights(students[0], students[1].get_weights(), rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("teacher", "message"),
     [
@@ -733,6 +807,10 @@ def test_distill_rejects_labels(labels, message):
         ({"temperature": "warm"}, "temperature must be a finite number above 0, got 'warm'"),
         ({"epochs": 0}, "epochs must be an integer of at least 1, got 0"),
         ({"batch_size": 2.5}, r"batch_size must be an integer of at least 1, got 2\.5"),
+        ({"verbose": True}, "verbose must be an integer from 0 to 2, got True"),
+        ({"data": (*images(), np.ones(10))}, "data must be .*, got sample weights as well"),
+        ({"data": itertools.repeat(images())}, "data is endless"),
+        ({"validation_data": []}, "validation_data has no batches"),
         ({"seed": -1}, "seed must be an integer of at least 0, got -1"),
         ({"seed": 0.5}, r"seed must be an integer of at least 0, got 0\.5"),
         ({"data": 3}, r"data must be \(images, labels\) or batches .* once an epoch, got int"),

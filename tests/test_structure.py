@@ -21,8 +21,6 @@ MATHS = {  # rooms that need a chapter's mathematics, and the chapters
 KNOWN = {  # what is not mended yet: with each entry that goes, MOST_KNOWN becomes smaller
     "find_long_bodies": {
         "cnnbook/_networks/surgery.py: Surgery._smaller",
-        "cnnbook/_training/steps.py: training_step",
-        "cnnbook/_training/steps.py: value_outputs_gradients",
         "cnnbook/deployment.py: _litert",
     },
     "find_packed_assignments": {

@@ -514,7 +514,8 @@ TOGETHER = [
 def make_optimizer(name, **options):
     def of(kind, rate):
         made = kind(rate, **options)
-        made.exclude_from_weight_decay(var_names=["bias"])
+        if name != "MultiOptimizer":  # on PyTorch Keras cannot exclude all that a part has
+            made.exclude_from_weight_decay(var_names=["bias"])
         return made
 
     if name == "LossScaleOptimizer":
@@ -757,6 +758,9 @@ def test_errors():
     refuse("loss must be a function, a Keras loss or the name of one, got None", loss=None)
     refuse("loss 'nonsense' is no name of a Keras loss", loss="nonsense")
     refuse("callbacks must be Keras callbacks, got 'stop'", callbacks=["stop"])
+    refuse("callbacks must be Keras callbacks, got 5", callbacks=5)
+    backup = keras.callbacks.BackupAndRestore("backup")
+    refuse("a BackupAndRestore: use checkpoint instead", callbacks=[backup])
     refuse("learning rate of at least 0, got -0.5", optimizer=keras.optimizers.SGD(-0.5))
 
 

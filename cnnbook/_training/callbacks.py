@@ -35,13 +35,16 @@ class Callbacks:
     """Callbacks that are called in turn, as `fit` calls them."""
 
     def __init__(self, callbacks, model, **params):
-        self.callbacks = (
-            [callbacks] if isinstance(callbacks, keras.callbacks.Callback) else [*(callbacks or ())]
-        )
+        self.callbacks = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
+        if callbacks is None:
+            self.callbacks = []
         for callback in self.callbacks:
             if not isinstance(callback, keras.callbacks.Callback):
                 raise ValueError(f"callbacks must be Keras callbacks, got {callback!r}.")
-        self.model, self.params, self.where = model, params, lambda: ""
+            if isinstance(callback, keras.callbacks.BackupAndRestore):
+                raise ValueError("callbacks has a BackupAndRestore: use checkpoint instead.")
+        self.model, self.params = model, params
+        self.where = str  # says how far the run is, once it has begun
 
     @property
     def names(self):

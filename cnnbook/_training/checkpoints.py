@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-STATE, PROGRESS, VERSION = "state.bin", "progress.json", 2
+STATE, PROGRESS = "state.bin", "progress.json"
+VERSION = 2  # of what a record holds; the first had no digest of its own
 COMPLETE = re.compile(r"epoch-(\d{6,})-step-(\d{9,})")
 UNFINISHED = re.compile(r"unfinished-\d+")
 
@@ -140,7 +141,8 @@ def read(path):
         raise ValueError(
             f"checkpoint {path} is damaged: {STATE}, {size} bytes, is not what was written."
         )
-    data, start, arrays = (path / STATE).read_bytes(), 0, []
+    data = (path / STATE).read_bytes()
+    start, arrays = 0, []
     for (dtype, shape), count in zip(kinds, sizes, strict=True):
         values = np.frombuffer(data[start : start + count], dtype)
         arrays.append(values.reshape(shape).copy())

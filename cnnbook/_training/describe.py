@@ -40,3 +40,13 @@ def differences(there, here, path=""):
         if found:
             return found
     return None
+
+
+def other_variables(there, here, owner):
+    """The first variable of model or optimizer that is not the same, as two texts, or None."""
+    lists = [[v for v in found if v[0] == owner] for found in (there, here)]
+    for i in range(max(map(len, lists))):
+        pair = [found[i] if i < len(found) else None for found in lists]
+        if pair[0] != pair[1]:
+            return tuple(f"variable {i} of the {owner}: {kind}" for kind in pair)
+    return None

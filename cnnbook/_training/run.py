@@ -8,50 +8,32 @@ import numpy as np
 from keras import ops
 
 from cnnbook._training import checkpoints, describe, optimizers, steps
-from cnnbook._training.batches import arrays, as_floats, as_tensor, each
-from cnnbook._training.losses import parameters, require_weights
+from cnnbook._training.batches import arrays
+from cnnbook._training.losses import require_weights
 from cnnbook._training.totals import Totals
-
-
-class Preparation:
-    """What is done with a batch before the step: preprocessing and augmentation."""
-
-    def __init__(self, preprocess, augment, seed):
-        self.preprocess, self.augment, self.seed = preprocess, augment, seed
-        self.takes = parameters(augment) if augment is not None else set()
-
-    def __call__(self, batch, position=None):
-        """Tensors of the batch; with the position of a training batch, augmented."""
-        x, y, weights = batch
-        x = each(as_floats, x)
-        if self.preprocess is not None:
-            x = self.preprocess(x)
-        if self.augment is not None and position is not None:
-            x, y = self._augmented(x, y, position)
-        x, y = each(as_tensor, x), each(as_tensor, y)
-        return x, y, None if weights is None else each(as_tensor, weights)
-
-    def _augmented(self, x, y, position):
-        options = {}
-        if "seed" in self.takes:
-            draws = np.random.SeedSequence((self.seed, *position)).generate_state(1)
-            options["seed"] = int(draws[0] >> 1)
-        if "labels" in self.takes:
-            return self.augment(x, y, **options)
-        return self.augment(x, **options), y
 
 
 class Run:
     """One call of `train`, from its first step or from where a checkpoint stands to its end."""
 
     def __init__(self, model, loss, optimizer, prepare, callbacks, settings):
-        self.model, self.loss, self.optimizer = model, loss, optimizer
-        self.prepare, self.callbacks, self.settings = prepare, callbacks, settings
+        self.model = model
+        self.loss = loss
+        self.optimizer = optimizer
+        self.prepare = prepare
+        self.callbacks = callbacks
+        self.settings = settings
         self.training_step = steps.training_step(model, loss, optimizer)
         self.evaluation_step = steps.evaluation_step(model, loss)
-        self.folder, self.best = None, None
-        self.epoch, self.batch, self.step, self.best_epoch = 0, 0, 0, 0
-        self.history, self.totals = {}, Totals()
+        self.folder = None  # of checkpoints
+        self.described = {}  # what the run was started with, for a checkpoint
+        self.epoch = 0  # epochs that are over
+        self.batch = 0  # batches of this epoch that are over
+        self.step = 0  # steps of all epochs
+        self.totals = Totals()  # of this epoch
+        self.history = {}
+        self.best = None  # weights of the best epoch, with patience
+        self.best_epoch = 0
 
     def go(self, training, validation, checkpoint):
         """Trains to the end and returns the history."""
@@ -102,9 +84,9 @@ class Run:
         kinds = optimizers.without_rates
         found = (
             describe.differences(record["call"], call)
-            or _of_another(record["variables"], variables, "model")
+            or describe.other_variables(record["variables"], variables, "model")
             or describe.differences(kinds(record["optimizer"]), kinds(optimizer), "optimizer")
-            or _of_another(record["variables"], variables, "optimizer")
+            or describe.other_variables(record["variables"], variables, "optimizer")
         )
         if found:
             raise ValueError(
@@ -212,7 +194,8 @@ class Run:
         losses = self.history.get("val_loss", [])
         if self.settings.patience is not None and losses[-1] == min(losses):
             self.best, self.best_epoch = self.model.get_weights(), self.epoch
-        self.epoch, self.batch, self.totals = self.epoch + 1, 0, Totals()
+        self.epoch, self.batch = self.epoch + 1, 0
+        self.totals = Totals()
         self._save()
 
     def _is_over(self):
@@ -241,16 +224,6 @@ class _Shown:
     def batch(self, index, totals):
         if self.bar is not None:
             self.bar.update(index + 1, list(totals.means().items()))
-
-
-def _of_another(there, here, owner):
-    """The first variable of model or optimizer that is not the same, as two texts, or None."""
-    lists = [[v for v in found if v[0] == owner] for found in (there, here)]
-    for i in range(max(map(len, lists))):
-        pair = [found[i] if i < len(found) else None for found in lists]
-        if pair[0] != pair[1]:
-            return tuple(f"variable {i} of the {owner}: {kind}" for kind in pair)
-    return None
 
 
 @contextlib.contextmanager
