@@ -23,7 +23,8 @@ import keras
 import numpy as np
 
 from cnnbook._networks import calibration, quantized_layers
-from cnnbook._networks.graph import _require_graph
+from cnnbook._networks.exporting import exportable, ranges
+from cnnbook._networks.graph import require_graph
 from cnnbook._shared import arguments
 
 __all__ = [
@@ -92,7 +93,7 @@ def _write(path, content):
 
 
 def _require_model(model, what):
-    _require_graph(model, what)
+    require_graph(model, what)
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         raise ValueError(
             f"{what} needs a model with one input and one output, "
@@ -116,14 +117,8 @@ def _require_model(model, what):
         if named:
             found = ", ".join(f"{x.name} ({x.bits})" for x in named)
             raise ValueError(f"{what} writes {message}, but the model has {found}.")
-    for layer in _ranges(model):
-        layer.freeze()
-
-
-def _ranges(model):
-    return [
-        x for x in model._flatten_layers() if isinstance(x, quantized_layers.QuantizedActivation)
-    ]
+    for layer in ranges(model):
+        layer.limits()  # raises where one is unknown
 
 
 def _convert(model, job, images=None):
@@ -186,7 +181,7 @@ def _litert(model, images, batch_size, quantizer, integer_ends=True):
     import tensorflow as tf
 
     images = None if images is None else _in_batches(images, batch_size)
-    integer = bool(_ranges(model)) or (images is not None and quantizer == "tensorflow")
+    integer = bool(ranges(model)) or (images is not None and quantizer == "tensorflow")
     options, operations = {}, tf.lite.OpsSet.TFLITE_BUILTINS
     if integer:
         options["optimizations"] = [tf.lite.Optimize.DEFAULT]
@@ -195,8 +190,9 @@ def _litert(model, images, batch_size, quantizer, integer_ends=True):
     if integer and images is not None:
         operations = tf.lite.OpsSet.TFLITE_BUILTINS_INT8
         options["representative_dataset"] = lambda: ([batch] for batch in images)
+    model = exportable(model) if ranges(model) else model
     spec = keras.InputSpec(dtype="float32", shape=(batch_size, *model.inputs[0].shape[1:]))
-    with tempfile.TemporaryDirectory() as folder, _quiet(), quantized_layers.exporting(model):
+    with tempfile.TemporaryDirectory() as folder, _quiet():
         # Not model.export(format="litert"), which before Keras 3.15 does not heed the batch.
         archive = keras.export.ExportArchive()
         archive.track(model)
@@ -336,7 +332,7 @@ def to_litert(model, path, *, calibration_images=None, batch_size=1, quantizer="
         raise ValueError(f"quantizer must be one of {QUANTIZERS}, got {quantizer!r}.")
     images = None
     if calibration_images is not None:
-        if _ranges(model):
+        if ranges(model):
             raise ValueError(
                 f"calibration_images are for float models, but {model.name!r} is quantized."
             )

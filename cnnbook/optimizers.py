@@ -6,6 +6,7 @@ Chapter: ``notebooks/11_optimizers.ipynb``.
 import math
 from numbers import Real
 
+import numpy as np
 from keras import ops
 
 from cnnbook._shared import arguments
@@ -20,19 +21,11 @@ __all__ = [
 ]
 
 
-def _number(name, value, below=math.inf):
-    """A Python number from 0 to less than `below`."""
-    is_number = isinstance(value, Real) and not isinstance(value, bool)
-    if not is_number or not 0 <= value < below:
-        wanted = "finite" if below == math.inf else f"less than {below}"
-        raise ValueError(f"{name} must be a number, at least 0 and {wanted}, got {value!r}.")
-    return float(value)
-
-
 def _scalar(name, value):
     """A Python number of at least 0, or a tensor without axes, whose value is not looked at."""
-    if not hasattr(value, "shape") or isinstance(value, Real):
-        return _number(name, value)
+    if not hasattr(value, "shape") or isinstance(value, (Real, np.bool_)):
+        return arguments.number(name, value, at_least=0)
+    value = arguments.as_tensor(name, value)
     if tuple(value.shape) != ():
         raise ValueError(f"{name} must be one number, got shape {tuple(value.shape)}.")
     return value
@@ -54,10 +47,12 @@ def _aligned(parameters, **lists):
             )
     rows = []
     for i, arrays in enumerate(zip(parameters, *lists.values(), strict=True)):
-        for name, array in zip(("parameters", *lists), arrays, strict=True):
-            if array is None:
-                raise ValueError(f"{name}[{i}] must be an array, got None.")
-        *row, _ = arguments.as_float(*arrays, None)  # None, so that it is a list even for one
+        named = {
+            f"{name}[{i}]": array
+            for name, array in zip(("parameters", *lists), arrays, strict=True)
+        }
+        row = arguments.as_float(**named)
+        row = row if lists else [row]
         for name, tensor in zip(lists, row[1:], strict=True):
             if tuple(tensor.shape) != tuple(row[0].shape):
                 raise ValueError(
@@ -66,10 +61,6 @@ def _aligned(parameters, **lists):
                 )
         rows.append(row)
     return rows
-
-
-def _is_within(step, total):
-    return isinstance(step, Real) and not isinstance(step, bool) and 0 <= step <= total
 
 
 def _rate_for(rate, tensor):
@@ -168,7 +159,8 @@ def momentum_step(parameters, gradients, velocity, *, learning_rate, momentum=0.
         (1.5, -1.5)
     """
     rate = _scalar("learning_rate", learning_rate)
-    rho = _number("momentum", momentum, below=1)
+    nesterov = arguments.flag("nesterov", nesterov)
+    rho = arguments.number("momentum", momentum, at_least=0, below=1)
     stepped, moving = [], []
     for p, g, u in _aligned(parameters, gradients=gradients, velocity=velocity):
         push = _rate_for(rate, p) * g
@@ -225,9 +217,9 @@ def _one_minus_power(beta, step):
 
 def _adam(parameters, gradients, state, beta_1, beta_2, epsilon):
     """The parameters, for each of them m_hat / (sqrt(v_hat) + epsilon), and the next state."""
-    beta_1 = _number("beta_1", beta_1, below=1)
-    beta_2 = _number("beta_2", beta_2, below=1)
-    epsilon = _number("epsilon", epsilon)
+    beta_1 = arguments.number("beta_1", beta_1, at_least=0, below=1)
+    beta_2 = arguments.number("beta_2", beta_2, at_least=0, below=1)
+    epsilon = arguments.number("epsilon", epsilon, at_least=0)
     step, averages = _parse_state(state)
     following = {"step": step, "m": [], "v": []}
     thetas, directions = [], []
@@ -373,7 +365,7 @@ def adamw_step(
         7.0
     """
     rate = _scalar("learning_rate", learning_rate)
-    decay = _number("weight_decay", weight_decay)
+    decay = arguments.number("weight_decay", weight_decay, at_least=0)
     thetas, directions, state = _adam(parameters, gradients, state, beta_1, beta_2, epsilon)
     stepped = [
         p - _rate_for(rate, p) * (d + decay * p) for p, d in zip(thetas, directions, strict=True)
@@ -425,14 +417,10 @@ def cosine_schedule(step, total_steps, *, base, warmup_steps=0):
     """
     total = arguments.positive_int("total_steps", total_steps)
     base = _scalar("base", base)
-    is_int = hasattr(warmup_steps, "__index__") and not isinstance(warmup_steps, bool)
-    if not is_int or not 0 <= warmup_steps <= total:
-        raise ValueError(
-            f"warmup_steps must be an integer from 0 to total_steps={total}, got {warmup_steps!r}."
-        )
-    if step is None or isinstance(step, (bool, str, Real)) and not _is_within(step, total):
-        raise ValueError(f"step must be from 0 to total_steps={total}, got {step!r}.")
-    s = ops.clip(arguments.as_float(step), 0, total)
+    warmup_steps = arguments.integer("warmup_steps", warmup_steps, 0, total)
+    if isinstance(step, Real):
+        arguments.number("step", step, at_least=0, at_most=total)
+    s = ops.clip(arguments.as_float(step=step), 0, total)
     falling = (1 + ops.cos(math.pi * (s - warmup_steps) / max(total - warmup_steps, 1))) / 2
     rising = s / max(warmup_steps, 1)
     return _rate_for(base, s) * ops.where(s < warmup_steps, rising, falling)

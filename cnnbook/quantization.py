@@ -108,7 +108,7 @@ def quantization_parameters(minimum, maximum, *, bits=8, symmetric=False):
         minimum,
         maximum,
     )
-    low, high = arguments.as_float(minimum, maximum)
+    low, high = arguments.as_float(minimum=minimum, maximum=maximum)
     if tuple(low.shape) != tuple(high.shape):
         raise ValueError(
             f"minimum and maximum must have one shape, got {tuple(low.shape)} "
@@ -155,7 +155,7 @@ def quantize(x, scale, zero_point=0, *, bits=8, axis=None):
     """
     q_min, q_max = rounding.integer_limits(bits)
     _require_scale(scale)
-    x = arguments.as_float(x)
+    x = arguments.as_float(x=x)
     scale = ops.cast(_along(scale, x, axis, "scale"), x.dtype)
     zero = ops.cast(_along(zero_point, x, axis, "zero_point"), x.dtype)
     q = ops.clip(ops.round(x / scale) + zero, q_min, q_max)
@@ -202,7 +202,7 @@ def dequantize(q, scale, zero_point=0, *, axis=None):
     q = ops.convert_to_tensor(q)
     if "int" not in keras.backend.standardize_dtype(q.dtype):
         raise ValueError(f"q must hold integers, got dtype {q.dtype}.")
-    scale = arguments.as_float(_along(scale, q, axis, "scale"))
+    scale = arguments.as_float(scale=_along(scale, q, axis, "scale"))
     zero = ops.cast(_along(zero_point, q, axis, "zero_point"), "int32")
     return ops.cast(ops.cast(q, "int32") - zero, scale.dtype) * scale
 
@@ -249,7 +249,7 @@ def fake_quantize(x, minimum, maximum, *, bits=8, axis=None, symmetric=False):
     """
     limits = rounding.integer_limits(bits, symmetric)
     scale, zero = quantization_parameters(minimum, maximum, bits=bits, symmetric=symmetric)
-    x = arguments.as_float(x)
+    x = arguments.as_float(x=x)
     scale = ops.cast(_along(scale, x, axis, "minimum"), x.dtype)
     zero = ops.cast(_along(zero, x, axis, "minimum"), x.dtype)
     return rounding.straight_through(x, scale, zero, limits)

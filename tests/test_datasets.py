@@ -247,11 +247,23 @@ def test_no_shapes_at_all():
         ({"count": True}, "count must be .* got True"),
         ({"seed": -3}, "seed must be an integer of at least 0, got -3"),
         ({"seed": None}, "seed must be an integer of at least 0, got None"),
-        ({"difficulty": 1.5}, "difficulty must be a number from 0 to 1, got 1.5"),
-        ({"difficulty": "hard"}, "difficulty must be a number from 0 to 1, got 'hard'"),
+        (
+            {"difficulty": 1.5},
+            "difficulty must be a finite number of at least 0 and at most 1, got 1.5",
+        ),
+        (
+            {"difficulty": "hard"},
+            "difficulty must be a finite number of at least 0 and at most 1, got 'hard'",
+        ),
         ({"difficulty": float("nan")}, "difficulty must be .* got nan"),
-        ({"rotation": -1}, "rotation must be a number from 0 to 180, got -1"),
-        ({"rotation": 181}, "rotation must be a number from 0 to 180, got 181"),
+        (
+            {"rotation": -1},
+            "rotation must be a finite number of at least 0 and at most 180, got -1",
+        ),
+        (
+            {"rotation": 181},
+            "rotation must be a finite number of at least 0 and at most 180, got 181",
+        ),
     ],
 )
 def test_shapes_out_of_range(options, message):

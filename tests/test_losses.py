@@ -642,14 +642,16 @@ def test_rejects_reduction(function, reduction):
 @pytest.mark.parametrize("function", [cross_entropy, cross_entropy_gradient, binary_cross_entropy])
 @pytest.mark.parametrize("smoothing", [-0.1, 1, 1.5, math.nan, True, "0.1", None])
 def test_rejects_label_smoothing(function, smoothing):
-    message = f"label_smoothing must be a number from 0 to below 1, got {smoothing!r}"
+    message = (
+        f"label_smoothing must be a finite number of at least 0 and below 1, got {smoothing!r}"
+    )
     with pytest.raises(ValueError, match=message):
         function(THIRDS, THIRDS, label_smoothing=smoothing)
 
 
 @pytest.mark.parametrize("gamma", [-1, math.inf, math.nan, True, "2", None])
 def test_rejects_gamma(gamma):
-    message = f"gamma must be a number of at least 0 and finite, got {gamma!r}"
+    message = f"gamma must be a finite number of at least 0, got {gamma!r}"
     with pytest.raises(ValueError, match=message):
         focal_loss([1.0], [0.5], gamma=gamma)
 
@@ -657,7 +659,8 @@ def test_rejects_gamma(gamma):
 @pytest.mark.parametrize("alpha", [-0.1, 1.1, math.nan, True, "1"])
 def test_rejects_alpha(alpha):
     with pytest.raises(
-        ValueError, match=f"alpha must be a number from 0 to 1, or None, got {alpha!r}"
+        ValueError,
+        match=f"alpha must be a finite number of at least 0 and at most 1, got {alpha!r}",
     ):
         focal_loss([1.0], [0.5], alpha=alpha)
 
