@@ -65,8 +65,7 @@ def _litert(model, images, batch_size, quantizer, skip, integer_ends=True):
         options = _integer_options(images, integer_ends)
     with tempfile.TemporaryDirectory() as folder, quiet():
         try:
-            known = exportable(model) if quantized else model
-            content = _by_tensorflow(known, batch_size, folder, options)
+            content = _by_tensorflow(model, batch_size, folder, options)
         except Exception as error:  # the converter has no class of errors that is public
             raise RuntimeError(
                 f"TensorFlow could not convert {model.name!r}: {_reason(error)}"
