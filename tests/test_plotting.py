@@ -378,7 +378,7 @@ def test_the_style_is_transparent_and_legible_in_both_themes():
         figure, ax = plt.subplots()
         lines = [ax.plot([0, 1])[0] for _ in range(5)]
         assert figure.get_facecolor()[3] == ax.get_facecolor()[3] == 0
-        for page in ("white", "#14181e"):  # those of the book
+        for page in ("white", "#121212"):  # those of the book
             assert contrast(ax.title.get_color(), page) > 4.2
             assert contrast(ax.xaxis.label.get_color(), page) > 4.2
             assert min(contrast(line.get_color(), page) for line in lines) > 3
