@@ -21,7 +21,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 .DELETE_ON_ERROR:
 .PHONY: help env book test unit notebooks-test text notebooks chapter chapters
 .PHONY: colab colab-check scale
-.PHONY: backends parity mutants browser benchmarks serve lint lock clean
+.PHONY: backends parity mutants hostile browser benchmarks serve lint lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -111,6 +111,9 @@ parity: unit backends ## measure the equation index's errors anew
 
 mutants: .venv/ready ## change the package in small ways: do its tests notice? (a sample; MUTANTS=--all)
 	$(RUN) tools.mutants $(MUTANTS)
+
+hostile: .venv/ready ## call every function with odd values (20,000 calls; HOSTILE="--seed 1")
+	PYTHONPATH=tests:. $(RUN) hostile $(HOSTILE)
 
 browser: book ## open the built book in headless Chromium
 	$(RUN) pytest tests/browser

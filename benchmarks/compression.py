@@ -54,13 +54,36 @@ from cnnbook.preprocessing import channel_moments, standardize
 from cnnbook.pruning import MagnitudePruning, prune_filters, sparsity
 from cnnbook.quantization import quantize_after_training, quantize_aware
 
-SEEDS, TRAIN, TEST, CALIBRATION, BATCH = 3, 4096, 5000, 256, 64
-EPOCHS, MORE, AGAIN, RATE, MORE_RATE = 10, 6, 2, 5e-4, 1e-3
-DIFFICULTY, ROTATION = 0.2, 15.0  # of the images
-WIDTH, STUDENT, FEWER, DROPOUT = 64, 18, 4, 0.5
-SPARSITY, FRACTION, ALPHA, TEMPERATURE, STUDENT_RATE = 0.8, 0.5, 0.1, 4.0, 1e-3
-BINS, ROUNDS, CALLS, WARM_UP = 15, 7, 20, 5
-STEP_ROUNDS, STEP_BATCHES = 9, 8
+SEEDS = 3
+TRAIN = 4096
+TEST = 5000
+CALIBRATION = 256
+DIFFICULTY = 0.2  # of the images
+ROTATION = 15.0
+
+WIDTH = 64
+DROPOUT = 0.5
+BATCH = 64
+EPOCHS = 10
+RATE = 5e-4
+MORE = 6  # epochs of what begins with the float network
+MORE_RATE = 1e-3
+AGAIN = 2  # epochs of what is quantized in addition
+
+SPARSITY = 0.8
+FRACTION = 0.5
+STUDENT = 18  # its width
+FEWER = 4  # the student has this part of the images
+STUDENT_RATE = 1e-3
+ALPHA = 0.1
+TEMPERATURE = 4.0
+
+BINS = 15
+ROUNDS = 7
+CALLS = 20
+WARM_UP = 5
+STEP_ROUNDS = 9
+STEP_BATCHES = 8
 
 # version: the float network that was trained as long, or None
 CONTROLS = {
@@ -93,7 +116,9 @@ class Versions:
 
     def begin(self, seed, folder, train, test, epochs):
         """Images, and the float network trained on them."""
-        self.seed, self.folder, self.epochs = seed, Path(folder), epochs
+        self.seed = seed
+        self.folder = Path(folder)
+        self.epochs = epochs
         options = {"difficulty": DIFFICULTY, "rotation": ROTATION, "seed": seed}
         data = datasets.load("shapes", train=train, test=test, **options)
         mean, std = channel_moments(data.x_train)
@@ -172,7 +197,8 @@ class Versions:
         return {name: first, both: self._write(both, aware)}
 
     def students(self):
-        results, students, count = {}, {}, len(self.x) // FEWER
+        results, students = {}, {}
+        count = len(self.x) // FEWER
         few = self.x[:count], self.y[:count]
         for name, alpha in (("student alone", 1.0), ("student distilled", ALPHA)):
             keras.utils.set_random_seed(self.seed)
@@ -311,7 +337,8 @@ def time_steps(workers, rounds):
 
 def one_seed(workers, seed, folder, settings):
     """{version: what it reached} of one seed."""
-    ours, peer, start = workers["tensorflow"], workers["tfmot"], time.perf_counter()
+    ours, peer = workers["tensorflow"], workers["tfmot"]
+    start = time.perf_counter()
     options = {name: settings[name] for name in ("train", "test", "epochs")}
     notes = {"float": ours.ask("begin", seed=seed, folder=str(folder), **options)}
     carried = peer.ask("prepare", folder=str(folder), width=WIDTH, dropout=DROPOUT)
@@ -391,41 +418,54 @@ def _quartiles(ratios):
     return {"median": float(median), "q1": float(q1), "q3": float(q3)}
 
 
+def _judged(what, measured, low, high, target, at_most):
+    return {
+        "what": what,
+        "measured": measured,
+        "spread": f"{low:.2f} to {high:.2f}",
+        "target": f"at {'most' if at_most else 'least'} {target:.3g}",
+        "met": bool(measured <= target if at_most else measured >= target),
+    }
+
+
+def _spread(what, found, target, at_most=True):
+    return _judged(what, found["mean"], found["low"], found["high"], target, at_most)
+
+
+def _times(what, found, target, at_most=False):
+    return _judged(what, found["median"], found["q1"], found["q3"], target, at_most)
+
+
+def _margin(record, name, peer):
+    """What a version may lie below TF-MOT's: no more than the noise."""
+    found = difference(record, name, peer)
+    target = -_noise(record, name, peer)
+    return _spread(f"{name}, points above TF-MOT's", found, target, at_most=False)
+
+
+def _step_share(ratios, backend):
+    what = f"a QAT step, share of a float step, {measure.NAMES[backend]}"
+    return _times(what, ratios[backend], ratios["tfmot"]["median"], at_most=True)
+
+
 def judge(record):
-    """[{what, measured, spread, target, met}], everything the issue asks for."""
-    rows = []
-
-    def row(what, measured, low, high, target, at_most):
-        met = measured <= target if at_most else measured >= target
-        limit = f"at {'most' if at_most else 'least'} {target:.3g}"
-        values = (what, measured, f"{low:.2f} to {high:.2f}", limit, bool(met))
-        rows.append(dict(zip(("what", "measured", "spread", "target", "met"), values, strict=True)))
-
-    def points(what, found, target, at_most=True):
-        row(what, found["mean"], found["low"], found["high"], target, at_most)
-
-    def quartiles(what, found, target, at_most=False):
-        row(what, found["median"], found["q1"], found["q3"], target, at_most)
-
+    """[{what, measured, spread, target, met}], everything that was to be reached."""
     pairs = zip(values(record, "QAT int8", "bytes"), values(record, "float", "bytes"), strict=True)
-    points("int8 file, share of the float file", spread([a / b for a, b in pairs]), 0.26)
-    quartiles("int8 file, times as fast as float", speed(record, "QAT int8"), 3.5)
-    points("PTQ int8, points below float", drop(record, "PTQ int8"), 1.0)
-    points("QAT int8, points below float", drop(record, "QAT int8"), 0.3)
-    points("80% pruned, points below float", drop(record, "80% pruned"), 1.0)
-    points("half the filters, points below float", drop(record, "half the filters"), 1.5)
-    quartiles("half the filters, times as fast as float", speed(record, "half the filters"), 2.0)
+    halves = speed(record, "half the filters")
     gain = difference(record, "student distilled", "student alone")
-    points("student, points gained by distillation", gain, 1.0, at_most=False)
-    for name, peer in PEERS.items():
-        margin = difference(record, name, peer)
-        margin_of = f"{name}, points above TF-MOT's"
-        points(margin_of, margin, -_noise(record, name, peer), at_most=False)
     ratios = step_ratios(record["steps"])
-    for name in measure.BACKENDS:
-        what = f"a QAT step, share of a float step, {measure.NAMES[name]}"
-        quartiles(what, ratios[name], ratios["tfmot"]["median"], at_most=True)
-    return rows
+    return [
+        _spread("int8 file, share of the float file", spread([a / b for a, b in pairs]), 0.26),
+        _times("int8 file, times as fast as float", speed(record, "QAT int8"), 3.5),
+        _spread("PTQ int8, points below float", drop(record, "PTQ int8"), 1.0),
+        _spread("QAT int8, points below float", drop(record, "QAT int8"), 0.3),
+        _spread("80% pruned, points below float", drop(record, "80% pruned"), 1.0),
+        _spread("half the filters, points below float", drop(record, "half the filters"), 1.5),
+        _times("half the filters, times as fast as float", halves, 2.0),
+        _spread("student, points gained by distillation", gain, 1.0, at_most=False),
+        *(_margin(record, name, peer) for name, peer in PEERS.items()),
+        *(_step_share(ratios, backend) for backend in measure.BACKENDS),
+    ]
 
 
 def _noise(record, name, peer):
@@ -475,10 +515,15 @@ def targets(record):
     return record["targets"]
 
 
-def report(record):
-    """The record as Markdown."""
-    machine, settings, macs = record["machine"], record["settings"], record["macs"]
-    lines = [
+def _preamble(record):
+    """When, where and how it was measured."""
+    machine, settings = record["machine"], record["settings"]
+    macs = record["macs"]
+    versions = [
+        f"- {measure.NAMES.get(name, name)}: " + ", ".join(f"{p} {v}" for p, v in found.items())
+        for name, found in record["versions"].items()
+    ]
+    return [
         "# One network, made smaller",
         "",
         f"Written by `python -m benchmarks compression` on {machine['date']}: "
@@ -494,40 +539,54 @@ def report(record):
         f"1/{macs['teacher'] / macs['student']:.1f}. Means over the seeds, the range in brackets; "
         "ratios of times are medians of the rounds, with quartiles.",
         "",
+        *versions,
     ]
-    for name, found in record["versions"].items():
-        text = ", ".join(f"{package} {value}" for package, value in found.items())
-        lines.append(f"- {measure.NAMES.get(name, name)}: {text}")
-    lines += ["", page_table(record), "", step_table(record), ""]
-    lines += ["| what | measured | spread | target | met |", "| --- " * 5 + "|"]
+
+
+def _target_table(record):
+    lines = ["| what | measured | spread | target | met |", "| --- " * 5 + "|"]
     for row in record["targets"]:
         met = "yes" if row["met"] else "**no**"
         cells = [row["what"], f"{row['measured']:.3f}", row["spread"], row["target"], met]
         lines.append("| " + " | ".join(cells) + " |")
-    lines += [
+    return [
+        *lines,
         "",
         "The spread is from the lowest to the highest seed, of times between the quartiles. To be "
         "equal to TF-MOT within the spread, a version may lie below it by the larger of the two "
         "standard deviations over the seeds. The target of a step is TF-MOT's ratio in this run.",
-        "",
+    ]
+
+
+def _seed_row(record, name):
+    accuracies = ", ".join(f"{value:.2f}" for value in values(record, name, "accuracy"))
+    first = record["arms"][name][0]
+    below = (difference(record, "float", name), drop(record, name))
+    cells = [name, accuracies]
+    cells += ["{mean:.2f} ({low:.2f} to {high:.2f})".format(**points) for points in below]
+    cells.append(f"{first['parameters']:,}" if "parameters" in first else "")
+    cells.append(f"{100 * first['sparsity']:.0f}%" if "sparsity" in first else "")
+    cells.append(f"{mean(record, name, 'gzip') / 1000:,.0f}")
+    return "| " + " | ".join(cells) + " |"
+
+
+def _seed_table(record):
+    return [
         "Points below are those below the float network, and below the better of it and the "
         "control that was trained as long; the targets are judged by the second.",
         "",
         "| version | accuracy of each seed, % | points below float | points below the better "
         "| parameters | zeros in kernels | gzip, kB |",
         "| --- " * 7 + "|",
+        *(_seed_row(record, name) for name in record["arms"]),
     ]
-    for name in record["arms"]:
-        accuracies = ", ".join(f"{value:.2f}" for value in values(record, name, "accuracy"))
-        first = record["arms"][name][0]
-        below = (difference(record, "float", name), drop(record, name))
-        cells = [name, accuracies]
-        cells += ["{mean:.2f} ({low:.2f} to {high:.2f})".format(**points) for points in below]
-        cells.append(f"{first['parameters']:,}" if "parameters" in first else "")
-        cells.append(f"{100 * first['sparsity']:.0f}%" if "sparsity" in first else "")
-        cells.append(f"{mean(record, name, 'gzip') / 1000:,.0f}")
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+
+
+def report(record):
+    """The record as Markdown."""
+    parts = [_preamble(record), [page_table(record)], [step_table(record)]]
+    parts += [_target_table(record), _seed_table(record)]
+    return "\n\n".join("\n".join(part) for part in parts) + "\n"
 
 
 def work():

@@ -48,9 +48,18 @@ from cnnbook.augmentation import Augmentation, random_crop, random_flip
 from cnnbook.industrial_cnn import industrial_cnn, load_torch_weights
 from cnnbook.preprocessing import channel_moments, standardize
 
-SEED, ROUNDS, IMAGES, BATCH, INFERENCE_BATCH, INFERENCE_CALLS = 0, 9, 1088, 64, 256, 8
-PADDING, RATE, TOLERANCE, MEMORY_WARM_UP = 4, 1e-3, 1e-4, 4
-MEMORY_EPOCHS, MEMORY_IMAGES = 20, 256
+SEED = 0
+ROUNDS = 9
+IMAGES = 1088
+BATCH = 64
+INFERENCE_BATCH = 256
+INFERENCE_CALLS = 8
+PADDING = 4
+RATE = 1e-3
+TOLERANCE = 1e-4
+MEMORY_WARM_UP = 4
+MEMORY_EPOCHS = 20
+MEMORY_IMAGES = 256
 
 # what: (rate, beside which rate, of the same backend or of plain PyTorch, the least ratio)
 RATIOS = {
@@ -69,8 +78,12 @@ class Clock:
     """A function of a batch that notes something when batch `at` of an epoch comes."""
 
     def __init__(self, function, batches, at=1, note=time.perf_counter):
-        self.function, self.batches, self.at, self.note = function, batches, at, note
-        self.calls, self.notes = 0, []
+        self.function = function
+        self.batches = batches
+        self.at = at
+        self.note = note
+        self.calls = 0
+        self.notes = []
 
     def __call__(self, images):
         if self.calls % self.batches == self.at:
@@ -463,11 +476,15 @@ def targets(record):
     return record["targets"]
 
 
-def report(record):
-    """The record as Markdown."""
+def _preamble(record):
+    """When, where and how it was measured."""
     machine = record["machine"]
-    best = best_backend(record)
-    lines = [
+    versions = [
+        f"- {measure.NAMES[backend]}: "
+        + ", ".join(f"{name} {version}" for name, version in results["versions"].items())
+        for backend, results in record["backends"].items()
+    ]
+    return [
         "# Training beside PyTorch and fit",
         "",
         f"Written by `python -m benchmarks training` on {machine['date']}: {machine['processor']}, "
@@ -478,32 +495,46 @@ def report(record):
         f"{record['rounds']} rounds, {record['images']} images an epoch, seed {record['seed']}. A "
         "ratio is formed in each round, of rates taken one after the other; the table has the "
         "median of the rounds and the quartiles. Targets are judged on the backend that trains "
-        f"fastest with augmentation, here {measure.NAMES[best]}; memory on all.",
+        f"fastest with augmentation, here {measure.NAMES[best_backend(record)]}; memory on all.",
         "",
+        *versions,
     ]
-    for backend, results in record["backends"].items():
-        versions = ", ".join(f"{name} {value}" for name, value in results["versions"].items())
-        lines.append(f"- {measure.NAMES[backend]}: {versions}")
-    lines += ["", page_table(record), "", "| what | measured | target | met |"]
-    lines.append("| --- | --- | --- | --- |")
+
+
+def _target_table(record):
+    lines = ["| what | measured | target | met |", "| --- | --- | --- | --- |"]
     for row in record["targets"]:
         met = "yes" if row["met"] else "**no**"
         name = f"{row['what']} ({measure.NAMES[row['backend']]})"
         lines.append(f"| {name} | {row['measured']:.2f} | {row['target']} | {met} |")
-    lines += ["", "| what | backend | images/s, median (quartiles) | loss |", "| --- " * 4 + "|"]
+    return lines
+
+
+def _rate_table(record):
+    lines = ["| what | backend | images/s, median (quartiles) | loss |", "| --- " * 4 + "|"]
     for backend, results in record["backends"].items():
         for turn, answers in results.items():
             if turn not in ("versions", "memory"):
                 lines.append(_rate_row(turn, backend, answers))
-    lines += [
-        "",
+    return lines
+
+
+def _memory_list(record):
+    lines = [
         f"Resident memory in MiB when each epoch begins, the first {MEMORY_WARM_UP} left out:",
         "",
     ]
     for backend, results in record["backends"].items():
         mib = ", ".join(f"{value:.1f}" for value in results["memory"]["mib"])
         lines.append(f"- {measure.NAMES[backend]}: {mib}")
-    return "\n".join(lines) + "\n"
+    return lines
+
+
+def report(record):
+    """The record as Markdown."""
+    parts = [_preamble(record), [page_table(record)], _target_table(record)]
+    parts += [_rate_table(record), _memory_list(record)]
+    return "\n\n".join("\n".join(part) for part in parts) + "\n"
 
 
 def _rate_row(turn, backend, answers):

@@ -4,7 +4,6 @@ Chapter: ``notebooks/02_activations.ipynb``.
 """
 
 import math
-import numbers
 
 from keras import ops
 
@@ -52,7 +51,7 @@ def relu(x):
         >>> [float(v) for v in relu([-2.0, 0.0, 3.0])]
         [0.0, 0.0, 3.0]
     """
-    x = arguments.as_float(x)
+    x = arguments.as_float(x=x)
     return ops.where(x <= 0, ops.zeros_like(x), x)
 
 
@@ -88,7 +87,7 @@ def relu_gradient(x, output_gradient):
         >>> [float(v) for v in relu_gradient([-2.0, 0.0, 3.0], [10.0, 10.0, 10.0])]
         [0.0, 0.0, 10.0]
     """
-    x, dy = arguments.as_float(x, output_gradient)
+    x, dy = arguments.as_float(x=x, output_gradient=output_gradient)
     if tuple(x.shape) != tuple(dy.shape):
         raise ValueError(
             f"output_gradient must have the shape of x {tuple(x.shape)}, got {tuple(dy.shape)}."
@@ -127,11 +126,9 @@ def leaky_relu(x, *, negative_slope):
         >>> [float(v) for v in leaky_relu([-2.0, 0.0, 3.0], negative_slope=0.5)]
         [-1.0, 0.0, 3.0]
     """
-    number = isinstance(negative_slope, numbers.Real) and not isinstance(negative_slope, bool)
-    if not number or not 0 <= negative_slope < math.inf:
-        raise ValueError(f"negative_slope must be a number of at least 0, got {negative_slope!r}.")
-    x = arguments.as_float(x)
-    return ops.where(x > 0, x, float(negative_slope) * x)
+    alpha = arguments.number("negative_slope", negative_slope, at_least=0)
+    x = arguments.as_float(x=x)
+    return ops.where(x > 0, x, alpha * x)
 
 
 def gelu(x, *, approximate=False):
@@ -173,10 +170,8 @@ def gelu(x, *, approximate=False):
         >>> [round(float(v), 4) for v in gelu([-1.0, 0.0, 1.0])]
         [-0.1587, 0.0, 0.8413]
     """
-    if not isinstance(approximate, bool):
-        raise ValueError(f"approximate must be True or False, got {approximate!r}.")
-    x = arguments.as_float(x)
-    if approximate:
+    x = arguments.as_float(x=x)
+    if arguments.flag("approximate", approximate):
         return 0.5 * x * (1.0 + ops.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
     return 0.5 * x * (1.0 + ops.erf(x / math.sqrt(2)))
 
@@ -210,7 +205,7 @@ def silu(x):
         >>> [round(float(v), 4) for v in silu([-1.0, 0.0, 1.0])]
         [-0.2689, 0.0, 0.7311]
     """
-    x = arguments.as_float(x)
+    x = arguments.as_float(x=x)
     return x * _sigmoid(x)
 
 
@@ -242,5 +237,5 @@ def hard_silu(x):
         >>> [round(float(v), 4) for v in hard_silu([-1.0, 1.0, 4.0])]
         [-0.3333, 0.6667, 4.0]
     """
-    x = arguments.as_float(x)
+    x = arguments.as_float(x=x)
     return x * ops.minimum(ops.maximum(x + 3.0, 0.0), 6.0) / 6.0

@@ -5,13 +5,12 @@ Chapter: ``notebooks/09_augmentation.ipynb``.
 
 import inspect
 import math
-from functools import reduce
-from numbers import Real
 
 import keras
 import numpy as np
 from keras import ops
 
+from cnnbook._images import checks, colors, draws, pixels, rectangles
 from cnnbook._shared import arguments
 
 __all__ = [
@@ -27,219 +26,17 @@ __all__ = [
     "rotate",
 ]
 
-GRAY = (0.2989, 0.5870, 0.1140)  # the weights of red, green and blue, as in keras.ops.image
-SEEDS = 2**32
-
-
-# Arguments
-
-
-def _is_number(value):
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _require_within(name, value, low, high):
-    if not _is_number(value) or not low <= value <= high:
-        raise ValueError(f"{name} must be a number in [{low}, {high}], got {value!r}.")
-
-
-def _require_number(name, value):
-    if not _is_number(value):
-        raise ValueError(f"{name} must be a finite number, got {value!r}.")
-
-
-def _require_flag(name, value):
-    if not isinstance(value, (bool, np.bool_)):
-        raise ValueError(f"{name} must be True or False, got {value!r}.")
-
-
-def _require_alpha(alpha):
-    if not _is_number(alpha) or alpha <= 0:
-        raise ValueError(f"alpha must be a positive finite number, got {alpha!r}.")
-
 
 def _require_range(name, value, low, high):
     """A pair of numbers, low < smaller <= larger <= high."""
     pair = tuple(value) if isinstance(value, (tuple, list)) else ()
-    if len(pair) != 2 or not all(map(_is_number, pair)) or not low < pair[0] <= pair[1] <= high:
+    is_pair = len(pair) == 2 and all(map(arguments.is_number, pair))
+    if not is_pair or not low < pair[0] <= pair[1] <= high:
         raise ValueError(
             f"{name} must be two numbers, smaller first, above {low} and at most {high}, "
             f"got {value!r}."
         )
     return pair
-
-
-def _as_images(images, data_format):
-    """Images with the channels last, and whether they stood first."""
-    images, channels_first = arguments.as_float(images), arguments.is_channels_first(data_format)
-    arguments.require_rank("images", images, 4)
-    images = arguments.to_channels_last(images, channels_first)
-    if None in images.shape[1:]:
-        raise ValueError(f"images must have known sizes, got shape {tuple(images.shape)}.")
-    return images, channels_first
-
-
-def _as_masks(masks, images):
-    if masks is None:
-        return None
-    masks = ops.convert_to_tensor(masks)
-    arguments.require_rank("masks", masks, 3)
-    if tuple(masks.shape[1:]) != tuple(images.shape[1:3]) or _differ(masks, images):
-        raise ValueError(
-            f"masks must have the shape {tuple(images.shape[:3])} of the images, "
-            f"got {tuple(masks.shape)}."
-        )
-    return masks
-
-
-def _as_boxes(boxes, images):
-    if boxes is None:
-        return None
-    boxes = arguments.as_float(boxes)
-    if len(boxes.shape) not in (2, 3) or boxes.shape[-1] != 4 or _differ(boxes, images):
-        raise ValueError(
-            f"boxes must have shape ({images.shape[0]}, 4) or ({images.shape[0]}, boxes, 4), "
-            f"got {tuple(boxes.shape)}."
-        )
-    return boxes
-
-
-def _differ(a, b):
-    """Whether the numbers of examples differ, where both are known."""
-    return None not in (a.shape[0], b.shape[0]) and a.shape[0] != b.shape[0]
-
-
-def _as_labeled(images, labels):
-    """Images and one-hot labels of one dtype."""
-    images, labels = arguments.as_float(images, labels)
-    if len(labels.shape) != 2:
-        raise ValueError(
-            "labels must be one-hot or probabilities, of shape (N, classes), "
-            f"got shape {tuple(labels.shape)}."
-        )
-    if _differ(images, labels):
-        raise ValueError(
-            f"labels must have one row for each of {images.shape[0]} images, "
-            f"got shape {tuple(labels.shape)}."
-        )
-    return images, labels
-
-
-def _together(images, masks, boxes):
-    """The images alone, or a tuple of all that were given."""
-    given = tuple(a for a in (images, masks, boxes) if a is not None)
-    return given if len(given) > 1 else images
-
-
-# Draws
-
-
-def _seeds(seed, count):
-    """As many seeds: the generator again and again, or ints far from each other."""
-    seed = arguments.as_seed(seed)
-    if isinstance(seed, keras.random.SeedGenerator):
-        return [seed] * count
-    return [(seed + i * 0x9E3779B1) % SEEDS for i in range(count)]
-
-
-def _uniforms(images, count, seed):
-    """A list of `count` draws from [0, 1) for each image."""
-    shape = (ops.shape(images)[0], count)
-    drawn = keras.random.uniform(shape, dtype="float32", seed=arguments.as_seed(seed))
-    return [drawn[:, k] for k in range(count)]
-
-
-def _scaled(uniform, low, high):
-    return low + (high - low) * uniform
-
-
-def _integers(uniform, count):
-    """Whole numbers, stored as floats, from 0 to count - 1; count may be a tensor."""
-    return ops.minimum(ops.floor(uniform * count), count - 1)
-
-
-def _mixing(images, alpha, seed):
-    """For each image: lambda from Beta(alpha, alpha), a partner, and two draws from [0, 1).
-
-    Beta is the share of one of two gamma draws in their sum. Its logarithm is formed by
-    Gamma(a) = Gamma(a + 1) u^(1/a), so that a small alpha does not give 0 / 0.
-    """
-    of_gamma, of_uniform = _seeds(seed, 2)
-    n = ops.shape(images)[0]
-    gammas = keras.random.gamma((n, 2), alpha + 1.0, dtype="float32", seed=of_gamma)
-    first, second, order, *others = _uniforms(images, 5, of_uniform)
-    logs = ops.log(gammas) + ops.log(1.0 - ops.stack([first, second], axis=1)) / alpha
-    return ops.sigmoid(logs[:, 0] - logs[:, 1]), ops.argsort(order), others
-
-
-def _of_partners(x, partner):
-    return x if x.shape[0] == 0 else ops.take(x, partner, axis=0)
-
-
-def _per_image(values, like):
-    """(N,) to (N, 1, ..., 1), in the dtype of the images."""
-    return ops.cast(ops.reshape(values, (-1,) + (1,) * (len(like.shape) - 1)), like.dtype)
-
-
-# Geometry
-
-
-def _grid(height, width):
-    """Row and column of each pixel, float32 of shapes (1, H, 1) and (1, 1, W)."""
-    rows = ops.arange(height, dtype="float32")[None, :, None]
-    return rows, ops.arange(width, dtype="float32")[None, None, :]
-
-
-def _gather(x, rows, columns, fill):
-    """x (N, H, W, C) at int32 rows and columns of shape (N, H', W'), and `fill` outside."""
-    if x.shape[0] == 0:  # JAX takes nothing from an empty array
-        return x
-    height, width, channels = x.shape[1:]
-    inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
-    rows, columns = ops.clip(rows, 0, height - 1), ops.clip(columns, 0, width - 1)
-    image = ops.arange(ops.shape(x)[0], dtype="int32")[:, None, None]
-    place = (image * height + rows) * width + columns
-    values = ops.take(ops.reshape(x, (-1, channels)), place, axis=0)
-    return ops.where(inside[..., None], values, ops.cast(fill, x.dtype))
-
-
-def _crop(x, down, right, padding, fill):
-    """x (N, H, W, C) from its padded self, image n from row down[n] and column right[n] on."""
-    if x.shape[0] == 0:
-        return x
-    height, width, channels = x.shape[1:]
-    edge = (padding, padding)
-    x = ops.pad(x, ((0, 0), edge, edge, (0, 0)), constant_values=ops.cast(fill, x.dtype))
-    tall, wide = x.shape[1:3]
-    image = ops.arange(ops.shape(x)[0], dtype="int32")
-    first = (image * tall + ops.cast(down, "int32")) * wide + ops.cast(right, "int32")
-    rows, columns = ops.arange(height, dtype="int32"), ops.arange(width, dtype="int32")
-    place = first[:, None, None] + (rows[:, None] * wide + columns)
-    return ops.take(ops.reshape(x, (-1, channels)), place, axis=0)
-
-
-def _gather_masks(masks, rows, columns):
-    return _gather(masks[..., None], rows, columns, 0)[..., 0]
-
-
-def _finish_boxes(sides, before, height, width):
-    """Clips the sides to the image; a box that has or had no area becomes (0, 0, 0, 0)."""
-    top, left, bottom, right = sides
-    top, bottom = ops.clip(top, 0, height), ops.clip(bottom, 0, height)
-    left, right = ops.clip(left, 0, width), ops.clip(right, 0, width)
-    was_empty = (before[..., 2] <= before[..., 0]) | (before[..., 3] <= before[..., 1])
-    empty = was_empty | (bottom <= top) | (right <= left)
-    boxes = ops.stack([top, left, bottom, right], axis=-1)
-    return ops.where(empty[..., None], ops.zeros_like(boxes), boxes)
-
-
-def _sides(boxes):
-    return [boxes[..., k] for k in range(4)]
-
-
-def _per_box(values, boxes):
-    """(N,) to (N,) or (N, 1), to be combined with the boxes' sides."""
-    return ops.cast(ops.reshape(values, (-1,) + (1,) * (len(boxes.shape) - 2)), boxes.dtype)
 
 
 def random_crop(images, *, padding=4, seed, masks=None, boxes=None, fill=0.0, data_format=None):
@@ -289,23 +86,21 @@ def random_crop(images, *, padding=4, seed, masks=None, boxes=None, fill=0.0, da
         >>> tuple(moved.shape), float(ops.max(moved)) <= 9
         ((1, 3, 3, 1), True)
     """
-    if isinstance(padding, bool) or not hasattr(padding, "__index__") or padding < 0:
-        raise ValueError(f"padding must be an int of at least 0, got {padding!r}.")
-    _require_number("fill", fill)
-    x, channels_first = _as_images(images, data_format)
-    masks, boxes = _as_masks(masks, x), _as_boxes(boxes, x)
+    p = arguments.integer("padding", padding, 0)
+    fill = checks.as_fill(fill)
+    x, channels_first = checks.as_images(images, data_format)
+    masks, boxes = checks.as_masks(masks, x), checks.as_boxes(boxes, x)
     height, width = x.shape[1:3]
-    p = padding.__index__()
-    down, right = (_integers(u, 2 * p + 1) for u in _uniforms(x, 2, seed))
-    cropped = _crop(x, down, right, p, fill)
+    down, right = (draws.integers(u, 2 * p + 1) for u in draws.uniforms(x, 2, seed))
+    cropped = pixels.crop(x, down, right, p, fill)
     x = arguments.from_channels_last(cropped, channels_first)
     if masks is not None:
-        masks = _crop(masks[..., None], down, right, p, 0)[..., 0]
+        masks = pixels.crop(masks[..., None], down, right, p, 0)[..., 0]
     if boxes is not None:
-        steps = [_per_box(down - p, boxes), _per_box(right - p, boxes)] * 2
-        moved = [side - step for side, step in zip(_sides(boxes), steps, strict=True)]
-        boxes = _finish_boxes(moved, boxes, height, width)
-    return _together(x, masks, boxes)
+        steps = [rectangles.per_box(down - p, boxes), rectangles.per_box(right - p, boxes)] * 2
+        moved = [side - step for side, step in zip(rectangles.sides_of(boxes), steps, strict=True)]
+        boxes = rectangles.finish(moved, boxes, height, width)
+    return checks.together(x, masks, boxes)
 
 
 def random_flip(
@@ -356,12 +151,12 @@ def random_flip(
         >>> 30 < int(counts) < 70
         True
     """
-    _require_flag("horizontal", horizontal)
-    _require_flag("vertical", vertical)
-    x, channels_first = _as_images(images, data_format)
-    masks, boxes = _as_masks(masks, x), _as_boxes(boxes, x)
+    horizontal = arguments.flag("horizontal", horizontal)
+    vertical = arguments.flag("vertical", vertical)
+    x, channels_first = checks.as_images(images, data_format)
+    masks, boxes = checks.as_masks(masks, x), checks.as_boxes(boxes, x)
     height, width = x.shape[1:3]
-    coins = [u < 0.5 for u in _uniforms(x, 2, seed)]
+    coins = [u < 0.5 for u in draws.uniforms(x, 2, seed)]
     for coin, axis, allowed in zip(coins, (1, 2), (vertical, horizontal), strict=True):
         if not allowed:
             continue
@@ -369,20 +164,10 @@ def random_flip(
         if masks is not None:
             masks = ops.where(coin[:, None, None], ops.flip(masks, axis=axis), masks)
         if boxes is not None:
-            boxes = _mirror_boxes(boxes, coin, axis, (height, width))
+            boxes = rectangles.mirror(boxes, coin, axis, (height, width))
     if boxes is not None:
-        boxes = _finish_boxes(_sides(boxes), boxes, height, width)
-    return _together(arguments.from_channels_last(x, channels_first), masks, boxes)
-
-
-def _mirror_boxes(boxes, coin, axis, sizes):
-    top, left, bottom, right = _sides(boxes)
-    if axis == 1:
-        top, bottom = sizes[0] - bottom, sizes[0] - top
-    else:
-        left, right = sizes[1] - right, sizes[1] - left
-    mirrored = ops.stack([top, left, bottom, right], axis=-1)
-    return ops.where(ops.reshape(coin, (-1,) + (1,) * (len(boxes.shape) - 1)), mirrored, boxes)
+        boxes = rectangles.finish(rectangles.sides_of(boxes), boxes, height, width)
+    return checks.together(arguments.from_channels_last(x, channels_first), masks, boxes)
 
 
 def rotate(images, angles, *, masks=None, boxes=None, fill=0.0, data_format=None):
@@ -436,65 +221,25 @@ def rotate(images, angles, *, masks=None, boxes=None, fill=0.0, data_format=None
         >>> [round(float(v), 3) for v in ops.reshape(turned, (-1,))]
         [2.0, 4.0, 1.0, 3.0]
     """
-    _require_number("fill", fill)
-    x, channels_first = _as_images(images, data_format)
-    masks, boxes = _as_masks(masks, x), _as_boxes(boxes, x)
+    fill = checks.as_fill(fill)
+    x, channels_first = checks.as_images(images, data_format)
+    masks, boxes = checks.as_masks(masks, x), checks.as_boxes(boxes, x)
     height, width = x.shape[1:3]
-    cosine, sine = _cosine_and_sine(angles, x)
-    rows, columns = (ops.cast(g, cosine.dtype) for g in _grid(height, width))
+    cosine, sine = pixels.cosine_and_sine(angles, x)
+    rows, columns = (ops.cast(g, cosine.dtype) for g in pixels.grid(height, width))
     rows, columns = rows - (height - 1) / 2, columns - (width - 1) / 2
     c, s = cosine[:, None, None], sine[:, None, None]
     from_rows = (height - 1) / 2 + rows * c + columns * s
     from_columns = (width - 1) / 2 - rows * s + columns * c
-    x = arguments.from_channels_last(_bilinear(x, from_rows, from_columns, fill), channels_first)
+    x = arguments.from_channels_last(
+        pixels.bilinear(x, from_rows, from_columns, fill), channels_first
+    )
     if masks is not None:
         nearest = (ops.cast(ops.floor(v + 0.5), "int32") for v in (from_rows, from_columns))
-        masks = _gather_masks(masks, *nearest)
+        masks = pixels.gather_masks(masks, *nearest)
     if boxes is not None:
-        boxes = _turn_boxes(boxes, cosine, sine, height, width)
-    return _together(x, masks, boxes)
-
-
-def _cosine_and_sine(angles, images):
-    """Of each image's angle, (N,): float64 for float64 images, else float32."""
-    if isinstance(angles, (bool, Real)):
-        _require_number("angles", angles)
-    angles = ops.convert_to_tensor(angles)
-    if len(angles.shape) > 1 or (len(angles.shape) == 1 and _differ(angles, images)):
-        raise ValueError(
-            f"angles must be a number or have shape ({images.shape[0]},), "
-            f"got shape {tuple(angles.shape)}."
-        )
-    is_precise = keras.backend.standardize_dtype(images.dtype) == "float64"
-    dtype = "float64" if is_precise else "float32"
-    radians = ops.cast(angles, dtype) * (math.pi / 180)
-    radians = radians + ops.zeros((ops.shape(images)[0],), dtype=dtype)
-    return ops.cos(radians), ops.sin(radians)
-
-
-def _bilinear(x, rows, columns, fill):
-    top, left = ops.floor(rows), ops.floor(columns)
-    down, right = rows - top, columns - left
-    top, left = ops.cast(top, "int32"), ops.cast(left, "int32")
-    result = 0.0
-    for i, share in ((0, 1 - down), (1, down)):
-        for j, part in ((0, 1 - right), (1, right)):
-            weight = ops.cast((share * part)[..., None], x.dtype)
-            result = result + weight * _gather(x, top + i, left + j, fill)
-    return result
-
-
-def _turn_boxes(boxes, cosine, sine, height, width):
-    """The smallest upright boxes around the turned corners; pixel i lies between i and i + 1."""
-    c, s = _per_box(cosine, boxes), _per_box(sine, boxes)
-    top, left, bottom, right = _sides(boxes)
-    rows, columns = [], []
-    for y in (top - height / 2, bottom - height / 2):
-        for x in (left - width / 2, right - width / 2):
-            rows.append(height / 2 + y * c - x * s)
-            columns.append(width / 2 + y * s + x * c)
-    sides = [reduce(f, v) for f in (ops.minimum, ops.maximum) for v in (rows, columns)]
-    return _finish_boxes(sides, boxes, height, width)
+        boxes = rectangles.turn(boxes, cosine, sine, height, width)
+    return checks.together(x, masks, boxes)
 
 
 def random_rotation(images, degrees, *, seed, masks=None, boxes=None, fill=0.0, data_format=None):
@@ -530,77 +275,11 @@ def random_rotation(images, degrees, *, seed, masks=None, boxes=None, fill=0.0, 
         >>> round(float(middle[0, 1, 1, 0]), 3)  # the middle stays where it is
         7.0
     """
-    _require_within("degrees", degrees, 0, 180)
-    x, _ = _as_images(images, data_format)
-    (u,) = _uniforms(x, 1, seed)
-    angles = _scaled(u, -degrees, degrees)
+    degrees = arguments.number("degrees", degrees, at_least=0, at_most=180)
+    x, _ = checks.as_images(images, data_format)
+    (u,) = draws.uniforms(x, 1, seed)
+    angles = draws.scaled(u, -degrees, degrees)
     return rotate(images, angles, masks=masks, boxes=boxes, fill=fill, data_format=data_format)
-
-
-# Colors
-
-
-def _as_colors(images, data_format, needs_three):
-    dtype = keras.backend.standardize_dtype(ops.convert_to_tensor(images).dtype)
-    if "float" not in dtype:
-        raise ValueError(f"images must be floats from 0 to 1, got dtype {dtype}.")
-    x, channels_first = _as_images(images, data_format)
-    if x.shape[-1] != 3 and (needs_three or x.shape[-1] != 1):
-        allowed = "3 channels for saturation and hue" if needs_three else "1 or 3 channels"
-        raise ValueError(f"images must have {allowed}, got {x.shape[-1]}.")
-    return x, channels_first
-
-
-def _gray(x):
-    """(N, H, W, 1), in the dtype of x."""
-    if x.shape[-1] == 1:
-        return x
-    return sum(weight * x[..., k : k + 1] for k, weight in enumerate(GRAY))
-
-
-def _blend(x, other, factor):
-    return ops.clip(factor * x + (1 - factor) * other, 0, 1)
-
-
-def _hue_and_chroma(x):
-    """Hue in sixths of a turn, chroma and largest value of each pixel, (N, H, W, 1) each."""
-    red, green, blue = (x[..., k : k + 1] for k in range(3))
-    value = ops.maximum(ops.maximum(red, green), blue)
-    chroma = value - ops.minimum(ops.minimum(red, green), blue)
-    divisor = ops.where(chroma > 0, chroma, ops.ones_like(chroma))  # a gray pixel has no hue
-    sixths = ops.where(
-        value == red,
-        (green - blue) / divisor,
-        ops.where(value == green, 2 + (blue - red) / divisor, 4 + (red - green) / divisor),
-    )
-    return sixths, chroma, value
-
-
-def _turn_hue(x, shift):
-    sixths, chroma, value = _hue_and_chroma(x)
-    channels = []
-    for m in (5, 3, 1):
-        k = ops.mod(m + sixths + 6 * shift, 6)
-        channels.append(value - chroma * ops.clip(ops.minimum(k, 4 - k), 0, 1))
-    return ops.clip(ops.concatenate(channels, axis=-1), 0, 1)
-
-
-def _as_factor(name, value, x, low, high):
-    """A Python number, or a tensor (N, 1, 1, 1)."""
-    if isinstance(value, (bool, Real)):
-        _require_within(name, value, low, high)
-        return float(value)
-    value = ops.convert_to_tensor(value)
-    if len(value.shape) > 1 or (len(value.shape) == 1 and _differ(value, x)):
-        raise ValueError(
-            f"{name} must be a number or have shape ({x.shape[0]},), "
-            f"got shape {tuple(value.shape)}."
-        )
-    return _per_image(value, x)
-
-
-def _is_not(factor, neutral):
-    return not (isinstance(factor, float) and factor == neutral)
 
 
 def adjust_colors(
@@ -619,8 +298,8 @@ def adjust_colors(
 
     .. math::
 
-        X'_c = V - D \max(0, \min(\kappa_c, 4 - \kappa_c, 1)), \qquad
-        \kappa_c = \bigl( o_c + 6 (\varphi + \delta) \bigr) \bmod 6
+        X'_c &= V - D \max(0, \min(\kappa_c, 4 - \kappa_c, 1)), \\
+        \kappa_c &= \bigl( o_c + 6 (\varphi + \delta) \bigr) \bmod 6
 
     :math:`b`, :math:`q` and :math:`s` are the factors of brightness, contrast
     and saturation, 1 for no change; :math:`\delta` is the turn of the hue, 0
@@ -661,20 +340,20 @@ def adjust_colors(
         >>> [round(float(v), 3) for v in adjust_colors(pixel, hue=1 / 3)[0, 0, 0]]
         [0.2, 0.4, 0.2]
     """
-    needs_three = not (_is_number(saturation) and saturation == 1)
-    needs_three = needs_three or not (_is_number(hue) and hue == 0)
-    x, channels_first = _as_colors(images, data_format, needs_three)
-    b = _as_factor("brightness", brightness, x, 0, math.inf)
-    q = _as_factor("contrast", contrast, x, 0, math.inf)
-    s = _as_factor("saturation", saturation, x, 0, math.inf)
-    shift = _as_factor("hue", hue, x, -0.5, 0.5)
+    needs_three = not (arguments.is_number(saturation) and saturation == 1)
+    needs_three = needs_three or not (arguments.is_number(hue) and hue == 0)
+    x, channels_first = colors.as_colors(images, data_format, needs_three)
+    b = colors.as_factor("brightness", brightness, x, 0, None)
+    q = colors.as_factor("contrast", contrast, x, 0, None)
+    s = colors.as_factor("saturation", saturation, x, 0, None)
+    shift = colors.as_factor("hue", hue, x, -0.5, 0.5)
     x = ops.clip(b * x, 0, 1)
-    if _is_not(q, 1.0):
-        x = _blend(x, ops.mean(_gray(x), axis=(1, 2), keepdims=True), q)
-    if _is_not(s, 1.0):
-        x = _blend(x, _gray(x), s)
-    if _is_not(shift, 0.0):
-        x = _turn_hue(x, shift)
+    if colors.is_not(q, 1.0):
+        x = colors.blend(x, ops.mean(colors.gray(x), axis=(1, 2), keepdims=True), q)
+    if colors.is_not(s, 1.0):
+        x = colors.blend(x, colors.gray(x), s)
+    if colors.is_not(shift, 0.0):
+        x = colors.turn_hue(x, shift)
     return arguments.from_channels_last(x, channels_first)
 
 
@@ -727,29 +406,18 @@ def color_jitter(
     """
     factors = {"brightness": brightness, "contrast": contrast, "saturation": saturation}
     for name, strength in factors.items():
-        _require_within(name, strength, 0, 1)
-    _require_within("hue", hue, 0, 0.5)
-    x, _ = _as_colors(images, data_format, bool(saturation or hue))
-    *draws, turn = _uniforms(x, 4, seed)
+        arguments.number(name, strength, at_least=0, at_most=1)
+    arguments.number("hue", hue, at_least=0, at_most=0.5)
+    x, _ = colors.as_colors(images, data_format, bool(saturation or hue))
+    *drawn, turn = draws.uniforms(x, 4, seed)
     changes = {
-        name: _scaled(u, 1 - strength, 1 + strength)
-        for (name, strength), u in zip(factors.items(), draws, strict=True)
+        name: draws.scaled(u, 1 - strength, 1 + strength)
+        for (name, strength), u in zip(factors.items(), drawn, strict=True)
         if strength
     }
     if hue:
-        changes["hue"] = _scaled(turn, -hue, hue)
+        changes["hue"] = draws.scaled(turn, -hue, hue)
     return adjust_colors(images, data_format=data_format, **changes)
-
-
-# Erasing and mixing
-
-
-def _inside(top, left, bottom, right, images):
-    """Which pixels lie in each image's rectangle, (N, H, W, 1)."""
-    rows, columns = _grid(*images.shape[1:3])
-    top, left, bottom, right = (v[:, None, None] for v in (top, left, bottom, right))
-    inside = (rows >= top) & (rows < bottom) & (columns >= left) & (columns < right)
-    return inside[..., None]
 
 
 def random_erasing(
@@ -769,17 +437,17 @@ def random_erasing(
         X'_{c,i,j} = X_{c,i,j} + (f - X_{c,i,j})\, \mathbb{I}((i, j) \in E)
 
     :math:`f` is the fill and :math:`E` the rectangle, empty with the
-    probability that an image stays as it is. Its share :math:`a` of the area
-    and the logarithm of its ratio :math:`r` of height to width are drawn
-    evenly; the height :math:`\sqrt{a H W r}` and the width
-    :math:`\sqrt{a H W / r}` are rounded and cut to the image's, and its place
-    is drawn evenly among those where it fits.
+    probability that an image stays as it is. Its share of the area and the
+    logarithm of its ratio of height to width are drawn evenly; the height (the
+    root of area times ratio) and the width (the root of area by ratio) are
+    rounded and cut to the image's, and its place is drawn evenly among those
+    where it fits.
 
     Args:
         images: :math:`X`, shape (N, H, W, C), any numbers.
         probability: To erase something, in [0, 1].
-        area: The smallest and the largest :math:`a`, above 0 and at most 1.
-        ratio: The smallest and the largest :math:`r`, above 0.
+        area: The smallest and the largest share of the area, above 0 and at most 1.
+        ratio: The smallest and the largest ratio, height by width, above 0.
         fill: :math:`f`, a number.
         seed: An int, which gives the same images at every call, or a
             ``keras.random.SeedGenerator``, which gives new ones.
@@ -806,20 +474,20 @@ def random_erasing(
         >>> float(ops.sum(erased))  # 2x2 of 16 pixels are gone
         12.0
     """
-    _require_within("probability", probability, 0, 1)
+    probability = arguments.number("probability", probability, at_least=0, at_most=1)
     area = _require_range("area", area, 0, 1)
     low, high = (math.log(r) for r in _require_range("ratio", ratio, 0, math.inf))
-    _require_number("fill", fill)
-    x, channels_first = _as_images(images, data_format)
+    fill = checks.as_fill(fill)
+    x, channels_first = checks.as_images(images, data_format)
     h, w = x.shape[1:3]
-    coin, share, shape, down, right = _uniforms(x, 5, seed)
-    pixels = _scaled(share, *area) * (h * w)
-    r = ops.exp(_scaled(shape, low, high))
-    height = ops.clip(ops.round(ops.sqrt(pixels * r)), 0, h)
-    width = ops.clip(ops.round(ops.sqrt(pixels / r)), 0, w)
+    coin, share, shape, down, right = draws.uniforms(x, 5, seed)
+    covered = draws.scaled(share, *area) * (h * w)
+    r = ops.exp(draws.scaled(shape, low, high))
+    height = ops.clip(ops.round(ops.sqrt(covered * r)), 0, h)
+    width = ops.clip(ops.round(ops.sqrt(covered / r)), 0, w)
     height = ops.where(coin < probability, height, ops.zeros_like(height))
-    top, left = _integers(down, h - height + 1), _integers(right, w - width + 1)
-    inside = _inside(top, left, top + height, left + width, x)
+    top, left = draws.integers(down, h - height + 1), draws.integers(right, w - width + 1)
+    inside = pixels.inside(top, left, top + height, left + width, x)
     x = ops.where(inside, ops.cast(fill, x.dtype), x)
     return arguments.from_channels_last(x, channels_first)
 
@@ -864,15 +532,13 @@ def mixup(images, labels, *, alpha, seed):
         >>> bool(ops.all(abs(x[:, 0] - 8 * y[:, 1]) < 1e-5))  # both mixed by the same weight
         True
     """
-    _require_alpha(alpha)
-    x, y = _as_labeled(images, labels)
-    if len(x.shape) < 2:
-        raise ValueError(f"images must have at least 2 dimensions, got shape {tuple(x.shape)}.")
-    weight, partner, _ = _mixing(x, alpha, seed)
+    alpha = arguments.number("alpha", alpha, above=0)
+    x, y = checks.as_labeled(images, labels)
+    weight, partner, _ = draws.mixing(x, alpha, seed)
     mixed = []
     for a in (x, y):
-        w = _per_image(weight, a)
-        mixed.append(w * a + (1 - w) * _of_partners(a, partner))
+        w = draws.per_image(weight, a)
+        mixed.append(w * a + (1 - w) * draws.of_partners(a, partner))
     return tuple(mixed)
 
 
@@ -888,9 +554,9 @@ def cutmix(images, labels, *, alpha, seed, data_format=None):
     :math:`\overline{M_n}`, its mean, the share of the area that the partner
     :math:`\pi(n)` really got. The rectangle is to have the share
     :math:`1 - \lambda_n` with :math:`\lambda_n \sim \text{Beta}(\alpha,
-    \alpha)`: its sides are :math:`H \sqrt{1 - \lambda_n}` and :math:`W
-    \sqrt{1 - \lambda_n}`, rounded down, its middle is any pixel, and what
-    reaches over the border is cut off.
+    \alpha)`: its sides are those of the image times
+    :math:`\sqrt{1 - \lambda_n}`, rounded down, its middle is any pixel, and
+    what reaches over the border is cut off.
 
     Args:
         images: :math:`X`, shape (N, H, W, C), any numbers.
@@ -922,19 +588,19 @@ def cutmix(images, labels, *, alpha, seed, data_format=None):
         >>> bool(ops.all(abs(ops.mean(x, axis=(1, 2, 3)) - y[:, 1]) < 1e-6))  # its actual share
         True
     """
-    _require_alpha(alpha)
-    x, y = _as_labeled(images, labels)
-    x, channels_first = _as_images(x, data_format)
+    alpha = arguments.number("alpha", alpha, above=0)
+    x, y = checks.as_labeled(images, labels)
+    x, channels_first = checks.as_images(x, data_format)
     h, w = x.shape[1:3]
-    weight, partner, (down, right) = _mixing(x, alpha, seed)
+    weight, partner, (down, right) = draws.mixing(x, alpha, seed)
     side = ops.sqrt(1 - weight)
     height, width = ops.floor(h * side), ops.floor(w * side)
-    top = _integers(down, h) - ops.floor(height / 2)
-    left = _integers(right, w) - ops.floor(width / 2)
-    inside = _inside(top, left, top + height, left + width, x)
-    x = ops.where(inside, _of_partners(x, partner), x)
+    top = draws.integers(down, h) - ops.floor(height / 2)
+    left = draws.integers(right, w) - ops.floor(width / 2)
+    inside = pixels.inside(top, left, top + height, left + width, x)
+    x = ops.where(inside, draws.of_partners(x, partner), x)
     share = ops.cast(ops.mean(ops.cast(inside, "float32"), axis=(1, 2, 3)), y.dtype)[:, None]
-    y = (1 - share) * y + share * _of_partners(y, partner)
+    y = (1 - share) * y + share * draws.of_partners(y, partner)
     return arguments.from_channels_last(x, channels_first), y
 
 
@@ -995,14 +661,14 @@ class Augmentation:
         for transform in transforms:
             if not callable(transform):
                 raise ValueError(f"transforms must be callable, got {transform!r}.")
-        seed = arguments.as_seed(seed)
         is_generator = isinstance(seed, keras.random.SeedGenerator)
+        seed = seed if is_generator else arguments.integer("seed", seed, 0)
         self.transforms = transforms
         self.seed_generator = seed if is_generator else keras.random.SeedGenerator(seed)
 
     def __call__(self, images, *, seed=None, masks=None, boxes=None):
         seed = self.seed_generator if seed is None else seed
-        seeds = _seeds(seed, len(self.transforms))
+        seeds = draws.seeds(seed, len(self.transforms))
         given = {"images": images}
         given |= {k: v for k, v in (("masks", masks), ("boxes", boxes)) if v is not None}
         for transform, own in zip(self.transforms, seeds, strict=True):

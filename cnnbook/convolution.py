@@ -18,6 +18,7 @@ def _geometry(x, kernel, strides, padding, dilation_rate, groups):
     arguments.require_rank("x", x, 4)
     arguments.require_rank("kernel", kernel, 4)
     kh, kw, c_in, c_out = kernel.shape
+    windows.require_sides("kernel", kernel)
     strides = arguments.positive_pair("strides", strides)
     dilations = arguments.positive_pair("dilation_rate", dilation_rate)
     groups = arguments.positive_int("groups", groups)
@@ -209,6 +210,15 @@ def _add_bias(y, bias):
     return y + bias
 
 
+def correlate(x, kernel, bias, strides, padding, dilation_rate, groups):
+    """:func:`conv2d` of tensors with the channels last, in whichever dtype they have."""
+    strides, dilations, paddings, counts = _geometry(
+        x, kernel, strides, padding, dilation_rate, groups
+    )
+    y = _correlate(_pad(x, paddings), kernel, strides, dilations, groups, counts)
+    return _add_bias(y, bias)
+
+
 def _sent(dy, kernel, groups):
     """What each pixel of dy sends through each kernel entry, entry by entry."""
     kh, kw, c_in, c_out = kernel.shape
@@ -353,14 +363,10 @@ def conv2d(
         [[-1.0, -1.0], [-1.0, -1.0]]
     """
     channels_first = arguments.is_channels_first(data_format)
-    x, kernel, bias = arguments.as_float(x, kernel, bias)
+    x, kernel, bias = arguments.as_float(x=x, kernel=kernel, bias=bias, optional=("bias",))
     arguments.require_rank("x", x, 4)
     x = arguments.to_channels_last(x, channels_first)
-    strides, dilations, paddings, counts = _geometry(
-        x, kernel, strides, padding, dilation_rate, groups
-    )
-    y = _correlate(_pad(x, paddings), kernel, strides, dilations, groups, counts)
-    y = _add_bias(y, bias)
+    y = correlate(x, kernel, bias, strides, padding, dilation_rate, groups)
     return arguments.from_channels_last(y, channels_first)
 
 
@@ -423,7 +429,7 @@ def conv2d_gradients(
         ([1.0, 0.0, -1.0], 3.0, 2.0)
     """
     channels_first = arguments.is_channels_first(data_format)
-    x, kernel, dy = arguments.as_float(x, kernel, output_gradient)
+    x, kernel, dy = arguments.as_float(x=x, kernel=kernel, output_gradient=output_gradient)
     arguments.require_rank("x", x, 4)
     arguments.require_rank("output_gradient", dy, 4)
     x = arguments.to_channels_last(x, channels_first)
@@ -490,9 +496,10 @@ def conv2d_transpose(x, kernel, bias=None, *, strides=1, padding="valid", data_f
         [1.0, 12.0, 23.0, 30.0]
     """
     channels_first = arguments.is_channels_first(data_format)
-    x, kernel, bias = arguments.as_float(x, kernel, bias)
+    x, kernel, bias = arguments.as_float(x=x, kernel=kernel, bias=bias, optional=("bias",))
     arguments.require_rank("x", x, 4)
     arguments.require_rank("kernel", kernel, 4)
+    windows.require_sides("kernel", kernel)
     x = arguments.to_channels_last(x, channels_first)
     kh, kw, c_out, c_in = kernel.shape
     if c_in != x.shape[-1]:
@@ -500,9 +507,10 @@ def conv2d_transpose(x, kernel, bias=None, *, strides=1, padding="valid", data_f
             f"kernel has {c_in} input channels on its last axis, but x has {x.shape[-1]}."
         )
     strides = arguments.positive_pair("strides", strides)
+    windows.require_known(x.shape[1:3])
     sizes = [n * s + max(k - s, 0) for n, s, k in zip(x.shape[1:3], strides, (kh, kw), strict=True)]
     targets = [n * s for n, s in zip(x.shape[1:3], strides, strict=True)]
-    if padding == "same":
+    if isinstance(padding, str) and padding == "same":
         totals = [n - t for n, t in zip(sizes, targets, strict=True)]
         cuts = tuple((t // 2, t - t // 2) for t in totals)
     else:

@@ -284,27 +284,14 @@ def make_shapes(count, *, seed, difficulty=0.5, rotation=30.0):
 
 
 def _draw_shapes(count_name, count, seed, part, difficulty, rotation):
-    count, seed = _count(count_name, count), _count("seed", seed)
-    difficulty = _within("difficulty", difficulty, 1)
-    rotation = _within("rotation", rotation, 180)
+    from cnnbook._shared import arguments  # with Keras, which takes seconds
+
+    count = arguments.integer(count_name, count, 0)
+    seed = arguments.integer("seed", seed, 0)
+    difficulty = arguments.number("difficulty", difficulty, at_least=0, at_most=1)
+    rotation = arguments.number("rotation", rotation, at_least=0, at_most=180)
     images, labels, masks = _shapes.draw(count, (seed, part), difficulty, rotation)
     return images, labels, masks, _shapes.boxes(masks)
-
-
-def _count(name, value):
-    if isinstance(value, bool) or not hasattr(value, "__index__") or value < 0:
-        raise ValueError(f"{name} must be an integer of at least 0, got {value!r}.")
-    return value.__index__()
-
-
-def _within(name, value, most):
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = np.nan
-    if not 0 <= number <= most:
-        raise ValueError(f"{name} must be a number from 0 to {most}, got {value!r}.")
-    return number
 
 
 def _shapes_set(*, train=4000, test=1000, difficulty=0.5, rotation=30.0, seed=0, **unknown):

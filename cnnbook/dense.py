@@ -7,7 +7,7 @@ import math
 
 from keras import ops
 
-from cnnbook._shared import arguments
+from cnnbook._shared import arguments, labels
 
 __all__ = ["dense", "dense_gradients", "flatten"]
 
@@ -21,13 +21,6 @@ def _require_pair(x, kernel):
             f"kernel has {kernel.shape[0]} inputs (rows), but x has {x.shape[-1]} features "
             "on its last axis."
         )
-
-
-def _fits(shape, expected):
-    """Whether two shapes agree, as far as both are known."""
-    return len(shape) == len(expected) and all(
-        None in pair or pair[0] == pair[1] for pair in zip(shape, expected, strict=True)
-    )
 
 
 def _rows(x):
@@ -77,7 +70,7 @@ def dense(x, kernel, bias=None):
         >>> [float(v) for v in y]  # 1*1 + 2*2 + 3*0, 1*0 + 2*1 + 3*(-1) + 10
         [5.0, 9.0]
     """
-    x, kernel, bias = arguments.as_float(x, kernel, bias)
+    x, kernel, bias = arguments.as_float(x=x, kernel=kernel, bias=bias, optional=("bias",))
     _require_pair(x, kernel)
     y = ops.matmul(x, kernel)
     if bias is None:
@@ -134,10 +127,10 @@ def dense_gradients(x, kernel, output_gradient):
         >>> [float(v) for v in dbias]
         [1.0, -1.0]
     """
-    x, kernel, dy = arguments.as_float(x, kernel, output_gradient)
+    x, kernel, dy = arguments.as_float(x=x, kernel=kernel, output_gradient=output_gradient)
     _require_pair(x, kernel)
     expected = (*x.shape[:-1], kernel.shape[1])
-    if not _fits(dy.shape, expected):
+    if not labels.fits(dy.shape, expected):
         raise ValueError(
             f"output_gradient must have the output's shape {expected}, got {tuple(dy.shape)}."
         )
@@ -181,7 +174,7 @@ def flatten(x):
         >>> [int(v) for v in flatten([image])[0]]  # two channels: units and tens
         [1, 10, 2, 20, 3, 30, 4, 40]
     """
-    x = arguments.as_float(x)
+    x = arguments.as_float(x=x)
     if len(x.shape) < 1:
         raise ValueError(f"x must have a batch axis, got shape {tuple(x.shape)}.")
     batch, *sizes = x.shape

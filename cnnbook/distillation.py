@@ -4,51 +4,49 @@ Chapter: ``notebooks/16_distillation.ipynb``.
 """
 
 import contextlib
-import math
-from numbers import Real
 
 import keras
 import numpy as np
 from keras import ops
 
-from cnnbook._shared import arguments
-from cnnbook.losses import (
-    _fits,
-    _reduce,
-    _require_reduction,
-    cross_entropy,
-    cross_entropy_gradient,
-)
-from cnnbook.softmax import _require_temperature, log_softmax, softmax
+from cnnbook._networks.ends import probabilities
+from cnnbook._shared import arguments, labels
+from cnnbook._training.batches import Stream, batches_of
+from cnnbook._training.checks import integer
+from cnnbook.losses import cross_entropy, cross_entropy_gradient
+from cnnbook.softmax import log_softmax, softmax
 
 __all__ = ["distill", "distillation_loss", "distillation_loss_gradient"]
 
 
 def _require_alpha(alpha):
-    is_number = isinstance(alpha, Real) and not isinstance(alpha, bool)
-    if not is_number or not 0 <= alpha <= 1:
-        raise ValueError(f"alpha must be a number from 0 to 1, got {alpha!r}.")
+    arguments.number("alpha", alpha, at_least=0, at_most=1)
 
 
 def _tensors(y_true, student_logits, teacher_logits):
     """Truth, student's and teacher's logits; the teacher is a constant."""
-    student, teacher = arguments.as_float(student_logits, teacher_logits)
-    labels, shape = ops.convert_to_tensor(y_true), tuple(student.shape)
+    student, teacher = arguments.as_float(
+        student_logits=student_logits, teacher_logits=teacher_logits
+    )
+    truth = arguments.as_tensor("y_true", y_true)
+    shape = tuple(student.shape)
     if not shape:
         raise ValueError("student_logits must have an axis of classes, got a single number.")
-    if not _fits(teacher.shape, shape):
+    if not labels.fits(teacher.shape, shape):
         raise ValueError(
             f"teacher_logits must have the shape of student_logits {shape}, "
             f"got {tuple(teacher.shape)}."
         )
-    if _fits(labels.shape, shape):
-        labels, student, teacher = arguments.as_float(labels, student, teacher)
-    elif not _fits(labels.shape, shape[:-1]):
+    if labels.fits(truth.shape, shape):
+        truth, student, teacher = arguments.as_float(
+            y_true=truth, student_logits=student, teacher_logits=teacher
+        )
+    elif not labels.fits(truth.shape, shape[:-1]):
         raise ValueError(
             f"y_true must have the shape of student_logits {shape} or, with integers, "
-            f"{shape[:-1]}, got {tuple(labels.shape)}."
+            f"{shape[:-1]}, got {tuple(truth.shape)}."
         )
-    return labels, student, ops.stop_gradient(teacher)
+    return truth, student, ops.stop_gradient(teacher)
 
 
 def _divergence(teacher_logits, student_logits, temperature):
@@ -70,8 +68,8 @@ def distillation_loss(
 
     .. math::
 
-        \mathcal{L}_{KD} = \alpha \mathcal{L}_{CE}(y, \hat{y}_S)
-        + (1-\alpha) T^2 \mathcal{L}_{KL}(\text{softmax}(z_T/T), \text{softmax}(z_S/T))
+        \mathcal{L}_{KD} = {} & \alpha \mathcal{L}_{CE}(y, \hat{y}_S) \\
+        & + (1-\alpha) T^2 \mathcal{L}_{KL}(\text{softmax}(z_T/T), \text{softmax}(z_S/T))
 
     and the mean, ``reduction="mean"`` and the default, is :eq:`eq-distill-mean`
 
@@ -125,6 +123,7 @@ def distillation_loss(
         2015, https://arxiv.org/abs/1503.02531
 
     Example:
+        >>> import math
         >>> student, teacher = [[0.0, math.log(9.0)]], [[0.0, 0.0]]
         >>> soft = distillation_loss([0], student, teacher, alpha=0.0, temperature=2.0)
         >>> round(float(soft), 4)  # 4 times log(4/3) / 2
@@ -133,12 +132,12 @@ def distillation_loss(
         2.3026
     """
     _require_alpha(alpha)
-    labels, student, teacher = _tensors(y_true, student_logits, teacher_logits)
-    hard = cross_entropy(labels, student, from_logits=True, reduction=reduction)
-    soft = _reduce(_divergence(teacher, student, temperature), reduction)
+    truth, student, teacher = _tensors(y_true, student_logits, teacher_logits)
+    hard = cross_entropy(truth, student, from_logits=True, reduction=reduction)
+    soft = labels.reduce(_divergence(teacher, student, temperature), reduction)
     if alpha == 1:  # 0 times infinity is no number
         return hard
-    soft = (1 - alpha) * temperature**2 * soft
+    soft = (1 - alpha) * temperature * temperature * soft
     return alpha * hard + soft if alpha else soft
 
 
@@ -152,12 +151,12 @@ def distillation_loss_gradient(
     .. math::
 
         \frac{\partial \mathcal{L}_{KD}}{\partial z_{S,i,c}}
-        = \alpha (\hat{y}_{S,i,c} - y_{i,c}) + (1 - \alpha)\, T (q_{i,c} - p_{i,c}), \qquad
+        &= \alpha (\hat{y}_{S,i,c} - y_{i,c}) + (1 - \alpha)\, T (q_{i,c} - p_{i,c}), \\
         \frac{\partial \bar{\mathcal{L}}_{KD}}{\partial z_{S,i,c}}
-        = \frac{1}{N} \frac{\partial \mathcal{L}_{KD}}{\partial z_{S,i,c}}
+        &= \frac{1}{N} \frac{\partial \mathcal{L}_{KD}}{\partial z_{S,i,c}}
 
-    with the symbols of :func:`distillation_loss`. The left form belongs to
-    ``reduction="sum"``, the right one to ``"mean"``. One factor :math:`T` of the
+    with the symbols of :eq:`eq-distill`, :func:`distillation_loss`. The first line belongs to
+    ``reduction="sum"``, the second to ``"mean"``. One factor :math:`T` of the
     two is used up by the softened softmax. Each row sums to 0.
 
     Args:
@@ -180,6 +179,7 @@ def distillation_loss_gradient(
         2015, section 2.1, https://arxiv.org/abs/1503.02531
 
     Example:
+        >>> import math
         >>> student, teacher = [[0.0, math.log(9.0)]], [[0.0, 0.0]]
         >>> options = {"alpha": 0.0, "temperature": 2.0}
         >>> g = distillation_loss_gradient([0], student, teacher, **options)
@@ -187,15 +187,12 @@ def distillation_loss_gradient(
         [-0.5, 0.5]
     """
     _require_alpha(alpha)
-    _require_reduction(reduction)
-    labels, student, teacher = _tensors(y_true, student_logits, teacher_logits)
+    labels.require_reduction(reduction)
+    truth, student, teacher = _tensors(y_true, student_logits, teacher_logits)
     p, q = (softmax(z, temperature=temperature) for z in (teacher, student))
-    hard = cross_entropy_gradient(labels, student, reduction="sum")
+    hard = cross_entropy_gradient(truth, student, reduction="sum")
     gradient = alpha * hard + (1 - alpha) * temperature * (q - p)
-    if reduction != "mean":
-        return gradient
-    rows = math.prod(ops.shape(gradient)[:-1])  # while traced, the batch size is a tensor
-    return gradient / ops.cast(rows, gradient.dtype)
+    return labels.reduce_gradient(gradient, reduction)
 
 
 # Training: Keras's Distiller, which freezes the teacher for good and forgets the student's
@@ -212,23 +209,36 @@ class _Distiller(keras.distillation.Distiller):
 
 
 class _Shuffled(keras.utils.PyDataset):
-    """Batches in the order of `cnnbook.training.train`: of the seed and the epoch alone."""
+    """The batches of `cnnbook.training.train`: their order is of the seed and the epoch alone."""
 
-    def __init__(self, x, y, batch_size, seed):
+    def __init__(self, arrays, seed):
         super().__init__()
-        self.x, self.y, self.batch_size, self.seed = x, y, batch_size, seed
+        self.arrays, self.seed = arrays, seed
         self.begin(0)
 
     def __len__(self):
-        return -(-len(self.x) // self.batch_size)
+        return self.arrays.count
 
     def __getitem__(self, index):
-        chosen = self.order[index * self.batch_size : (index + 1) * self.batch_size]
-        return self.x[chosen], self.y[chosen]
+        return self.arrays.batch(self.order, index)[:2]
 
     def begin(self, epoch, logs=None):
         """For a callback: `fit` calls a data set's `on_epoch_end` before the first epoch, too."""
-        self.order = np.random.default_rng((self.seed, epoch)).permutation(len(self.x))
+        self.order = self.arrays.order((self.seed, epoch))
+
+
+class _Listed(keras.utils.PyDataset):
+    """A list of batches, which `fit` would take for a list of inputs."""
+
+    def __init__(self, batches):
+        super().__init__()
+        self.batches = batches
+
+    def __len__(self):
+        return len(self.batches)
+
+    def __getitem__(self, index):
+        return tuple(self.batches[index])
 
 
 @contextlib.contextmanager
@@ -254,12 +264,10 @@ def _require_model(name, model):
             f"{name} must be a Sequential or Functional model with one output, "
             f"got {type(model).__name__} with {len(outputs)}."
         )
-    last = outputs[0]._keras_history.operation
-    activation = getattr(last, "activation", None)
-    if isinstance(last, keras.layers.Softmax) or activation is keras.activations.softmax:
-        raise ValueError(
-            f"{name} must end in logits, but its last layer {last.name!r} is a softmax."
-        )
+    found = probabilities(model)
+    if found:
+        layer, kind = found
+        raise ValueError(f"{name} must end in logits, but its layer {layer.name!r} is a {kind}.")
 
 
 def _shapes(tensors):
@@ -272,7 +280,7 @@ def _require_pair(student, teacher):
     for part in ("inputs", "outputs"):
         ours, theirs = getattr(student, part), getattr(teacher, part)
         fitting = len(ours) == len(theirs) and all(
-            _fits(a.shape, b.shape) for a, b in zip(ours, theirs, strict=True)
+            labels.fits(a.shape, b.shape) for a, b in zip(ours, theirs, strict=True)
         )
         if not fitting:
             raise ValueError(
@@ -302,24 +310,22 @@ def _require_labels(name, y, shape):
         raise ValueError(f"{name} must have labels from 0 to {classes - 1}, got {wrong}.")
 
 
-def _batches(name, data, shape, batch_size, seed):
+def _for_fit(name, data, shape, batch_size, seed):
     """What `fit` takes: arrays in batches, shuffled where there is a seed; the rest as it is."""
-    if isinstance(data, (tuple, list)) and len(data) == 2:
-        x, y = (np.asarray(ops.convert_to_numpy(a)) for a in data)
-        if len(x) != len(y) or not len(x):
-            raise ValueError(f"{name} has {len(x)} images and {len(y)} labels.")
-        _require_labels(name, y, shape)
-        y = y.astype("int32") if y.ndim < len(shape) else y
-        if seed is None:
-            return {"x": x, "y": y, "batch_size": batch_size}
-        order = _Shuffled(x, y, batch_size, seed)
-        begin = keras.callbacks.LambdaCallback(on_epoch_begin=order.begin)
-        return {"x": order, "shuffle": False, "callbacks": [begin]}
-    if not hasattr(data, "__iter__") and not isinstance(data, keras.utils.PyDataset):
-        raise ValueError(
-            f"{name} must be (images, labels) or a data set of batches, got {type(data).__name__}."
-        )
-    return {"x": data} if seed is None else {"x": data, "shuffle": False}
+    batches = batches_of(name, data, batch_size)
+    if isinstance(batches, Stream):
+        data = _Listed(data) if isinstance(data, (list, tuple)) else data
+        return {"x": data} if seed is None else {"x": data, "shuffle": False}
+    if batches.weights is not None:
+        raise ValueError(f"{name} must be (images, labels), got sample weights as well.")
+    _require_labels(name, batches.y, shape)
+    if batches.y.ndim < len(shape):
+        batches.y = batches.y.astype("int32")
+    if seed is None:
+        return {"x": batches.x, "y": batches.y, "batch_size": batch_size}
+    order = _Shuffled(batches, seed)
+    begin = keras.callbacks.LambdaCallback(on_epoch_begin=order.begin)
+    return {"x": order, "shuffle": False, "callbacks": [begin]}
 
 
 def _cross_entropy(y_true, logits):
@@ -350,8 +356,8 @@ def distill(
 
     for every batch of images :math:`x` with labels :math:`y`.
     :math:`f_{\theta_S}` and :math:`f_{\theta_T}` are the logits of student and
-    teacher, :math:`\bar{\mathcal{L}}_{KD}` is :func:`distillation_loss`, and
-    :math:`\text{update}` the optimizer's rule. It is carried out by
+    teacher, :math:`\bar{\mathcal{L}}_{KD}` is the mean of :eq:`eq-distill`,
+    :func:`distillation_loss`, and :math:`\text{update}` the optimizer's rule. It is carried out by
     ``keras.distillation.Distiller`` with ``LogitsDistillation``, whose ``loss`` must be
     ``keras.losses.KLDivergence()`` for that: its default compares the logits
     themselves, without softmax and :math:`T^2` (Keras 3.15.1). The penalties of
@@ -362,11 +368,11 @@ def distill(
 
     Args:
         student: :math:`f_{\theta_S}`, a built Sequential or Functional model
-            that ends in logits; changed in place.
+            that ends in logits, not in a softmax or sigmoid; changed in place.
         teacher: :math:`f_{\theta_T}`, likewise, with the same inputs and outputs.
         data: ``(images, labels)``, shuffled anew each epoch by ``seed``, or
             batches that ``fit`` takes (a ``tf.data`` data set, a
-            ``PyDataset``), in their own order. Labels are integers or rows.
+            ``PyDataset``) or a list of them, in their own order. Labels are integers or rows.
         epochs: How often to go through the images.
         optimizer: A Keras optimizer or its name.
         alpha: :math:`\alpha`, the share of the labels, from 0 to 1.
@@ -385,7 +391,7 @@ def distill(
 
     Raises:
         ValueError: If student and teacher are no built models of one output,
-            end in a softmax, differ in inputs or outputs, or share weights, if
+            end in a softmax or sigmoid, differ in inputs or outputs, or share weights, if
             the labels are out of range or of another shape, or an argument is
             out of range.
 
@@ -402,16 +408,15 @@ def distill(
         (3, True)
     """
     _require_alpha(alpha)
-    _require_temperature(temperature)
+    arguments.number("temperature", temperature, above=0)
     epochs = arguments.positive_int("epochs", epochs)
     batch_size = arguments.positive_int("batch_size", batch_size)
-    if isinstance(seed, bool) or not hasattr(seed, "__index__") or seed < 0:
-        raise ValueError(f"seed must be an integer of at least 0, got {seed!r}.")
+    seed, verbose = integer("seed", seed), integer("verbose", verbose, most=2)
     _require_pair(student, teacher)
     shape = tuple(student.outputs[0].shape)
-    batches = _batches("data", data, shape, batch_size, seed)
+    batches = _for_fit("data", data, shape, batch_size, seed)
     if validation_data is not None:
-        held = _batches("validation_data", validation_data, shape, batch_size, None)
+        held = _for_fit("validation_data", validation_data, shape, batch_size, None)
         batches["validation_data"] = (held["x"], held["y"]) if "y" in held else held["x"]
         batches["validation_batch_size"] = held.get("batch_size")
     with _flags_kept(teacher):

@@ -3,8 +3,6 @@
 Chapter: ``notebooks/05_dropout.ipynb``.
 """
 
-from numbers import Real
-
 import keras
 from keras import ops
 
@@ -13,9 +11,10 @@ from cnnbook._shared import arguments
 __all__ = ["bernoulli_mask", "dropout", "spatial_dropout2d"]
 
 
-def _require_rate(rate):
-    if not isinstance(rate, Real) or not 0 <= rate < 1:
-        raise ValueError(f"rate must be a number in [0, 1), got {rate!r}.")
+def _size(size):
+    """An int, or a scalar tensor: a size that is not known while a function is traced."""
+    is_traced = ops.is_tensor(size) and tuple(size.shape) == ()
+    return size if is_traced else arguments.integer("shape", size, 0)
 
 
 def _drop(x, mask_shape, rate, seed):
@@ -53,13 +52,11 @@ def bernoulli_mask(shape, keep_probability, *, seed):
         >>> sorted({float(v) for v in mask}), 740 < float(sum(mask)) < 860
         ([0.0, 1.0], True)
     """
-    if not isinstance(keep_probability, Real) or not 0 <= keep_probability <= 1:
-        raise ValueError(f"keep_probability must be a number in [0, 1], got {keep_probability!r}.")
+    kept = arguments.number("keep_probability", keep_probability, at_least=0, at_most=1)
     shape = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
-    if any(isinstance(n, int) and n < 0 for n in shape):
-        raise ValueError(f"shape must not have negative sizes, got {shape}.")
+    shape = tuple(_size(n) for n in shape)
     uniform = keras.random.uniform(shape, dtype="float32", seed=arguments.as_seed(seed))
-    return ops.cast(uniform < keep_probability, keras.config.floatx())
+    return ops.cast(uniform < kept, keras.config.floatx())
 
 
 def dropout(x, rate, *, seed, training=True):
@@ -103,8 +100,9 @@ def dropout(x, rate, *, seed, training=True):
         >>> sorted({round(float(v), 4) for v in y})  # dropped, or divided by 0.75
         [0.0, 4.0]
     """
-    _require_rate(rate)
-    x, seed = arguments.as_float(x), arguments.as_seed(seed)
+    rate = arguments.number("rate", rate, at_least=0, below=1)
+    training = arguments.flag("training", training)
+    x, seed = arguments.as_float(x=x), arguments.as_seed(seed)
     return _drop(x, ops.shape(x), rate, seed) if training and rate else x
 
 
@@ -147,9 +145,10 @@ def spatial_dropout2d(x, rate, *, seed, training=True, data_format=None):
         >>> sorted({(float(a), float(b)) for a, b in zip(y[0, 0, 0], y[0, 1, 0])})
         [(0.0, 0.0), (2.0, 4.0)]
     """
-    _require_rate(rate)
+    rate = arguments.number("rate", rate, at_least=0, below=1)
+    training = arguments.flag("training", training)
     channels_first = arguments.is_channels_first(data_format)
-    x, seed = arguments.as_float(x), arguments.as_seed(seed)
+    x, seed = arguments.as_float(x=x), arguments.as_seed(seed)
     arguments.require_rank("x", x, 4)
     n, *sizes = ops.shape(x)
     mask_shape = (n, sizes[0], 1, 1) if channels_first else (n, 1, 1, sizes[2])

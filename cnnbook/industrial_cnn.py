@@ -3,12 +3,11 @@
 Chapter: ``notebooks/13_industrial_cnn.ipynb``.
 """
 
-from collections.abc import Mapping
 from numbers import Real
 
 import keras
-import numpy as np
 
+from cnnbook._networks import torch_weights
 from cnnbook._shared import arguments
 
 __all__ = ["industrial_cnn", "load_torch_weights"]
@@ -88,114 +87,7 @@ def industrial_cnn(num_classes, *, input_shape=(32, 32, 3), width=64, dropout=0.
     return keras.Sequential(layers, name="industrial_cnn")
 
 
-# Carrying weights over: what PyTorch calls an array, and how Keras wants it to lie.
-
-
-def _convolution(array):
-    return array.transpose(2, 3, 1, 0)
-
-
-def _counterparts(layer, order):
-    """{name in PyTorch: (variable, how to rearrange the array)} of one layer."""
-
-    def features(array):
-        return array if order is None else array[order]
-
-    if isinstance(layer, keras.layers.BatchNormalization):
-        names = {
-            "weight": layer.gamma if layer.scale else None,
-            "bias": layer.beta if layer.center else None,
-            "running_mean": layer.moving_mean,
-            "running_var": layer.moving_variance,
-        }
-        return {n: (v, features) for n, v in names.items() if v is not None}
-    if isinstance(layer, keras.layers.Conv2D):
-        names = {"weight": (layer.kernel, _convolution)}
-    elif isinstance(layer, keras.layers.Dense):
-        names = {"weight": (layer.kernel, lambda array: features(array.T))}
-    else:
-        raise ValueError(
-            f"model has the layer {layer.name!r} of type {type(layer).__name__}: only Conv2D, "
-            "BatchNormalization and Dense can be carried over."
-        )
-    return names | ({"bias": (layer.bias, np.asarray)} if layer.use_bias else {})
-
-
-def _channels_last_order(layer):
-    """order[k]: where PyTorch's flattening puts the feature that Keras's puts at k."""
-    shape = layer.input.shape[1:]
-    if layer.data_format == "channels_last":
-        shape = (shape[-1], *shape[:-1])
-    return np.arange(np.prod(shape)).reshape(shape).transpose(1, 2, 0).ravel()
-
-
-def _as_array(name, value):
-    value = value.detach().cpu() if hasattr(value, "detach") else value
-    try:
-        array = np.asarray(value)
-    except TypeError as error:
-        raise ValueError(f"state_dict[{name!r}] is not an array for NumPy: {error}") from None
-    if not np.issubdtype(array.dtype, np.floating):
-        raise ValueError(f"state_dict[{name!r}] must hold floats, got {array.dtype}.")
-    return array
-
-
-def _by_module(state_dict):
-    """[(prefix, {parameter: array})] in the order of the state_dict."""
-    if not isinstance(state_dict, Mapping):
-        raise ValueError(
-            "state_dict must map names to arrays, as module.state_dict() does, "
-            f"got {type(state_dict).__name__}."
-        )
-    modules = {}
-    for name, value in state_dict.items():
-        prefix, _, parameter = name.rpartition(".")
-        if parameter != "num_batches_tracked":
-            modules.setdefault(prefix, {})[parameter] = _as_array(name, value)
-    return list(modules.items())
-
-
-def _assignments(model, modules):
-    """[(variable, array)] for the whole model; raises before anything is assigned."""
-    order, pairs, modules = None, [], iter(modules)
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.Flatten) and len(layer.input.shape) == 4:
-            order = _channels_last_order(layer)
-        elif isinstance(layer, (keras.layers.Reshape, keras.layers.Permute)):
-            raise ValueError(
-                f"model has the layer {layer.name!r} of type {type(layer).__name__}, "
-                "behind which the order of the features is not known; use Flatten."
-            )
-        if not layer.weights:
-            continue
-        prefix, arrays = next(modules)
-        counterparts = _counterparts(layer, order)
-        if isinstance(layer, keras.layers.Dense):
-            order = None
-        if arrays.keys() != counterparts.keys():
-            raise ValueError(
-                f"layer {layer.name!r} needs {', '.join(counterparts)}, "
-                f"but state_dict has {', '.join(arrays)} under {prefix!r}."
-            )
-        for name, (variable, rearrange) in counterparts.items():
-            pairs.append((variable, _fitted(f"{prefix}.{name}", arrays[name], variable, rearrange)))
-    return pairs
-
-
-def _fitted(name, array, variable, rearrange):
-    try:
-        rearranged = rearrange(array)
-    except (IndexError, ValueError):  # another number of axes, or too few features
-        rearranged = array
-    if rearranged.shape != tuple(variable.shape) or rearranged.size != array.size:
-        raise ValueError(
-            f"state_dict[{name!r}] has shape {array.shape}, which does not become "
-            f"the shape {tuple(variable.shape)} of {variable.path!r}."
-        )
-    return rearranged
-
-
-def load_torch_weights(model, state_dict):
+def load_torch_weights(model, state_dict, *, names=None):
     r"""Carries the weights of a PyTorch network over, :eq:`eq-flatten-order`.
 
     .. math::
@@ -211,44 +103,44 @@ def load_torch_weights(model, state_dict):
     kernels of convolutions from ``(C_out, C_in, kh, kw)`` to ``(kh, kw, C_in,
     C_out)``, those of dense layers from ``(C_out, C_in)`` to ``(C_in, C_out)``.
 
-    Layers with weights are matched in order, so the model must be a chain of
-    layers in the order of the PyTorch modules. What a ``state_dict`` does not
-    hold must be equal already: strides, padding, activations, and the epsilon
-    of batch normalization (1e-5 in PyTorch, 1e-3 in Keras unless said
-    otherwise).
+    A layer gets the weights of the module that ``names`` gives for it, or else
+    of the module that is called as the layer is; what is left is matched in
+    order. Where only the order tells two modules of equal shapes apart, nothing
+    is guessed: an error names both, unless they belong to one numbered
+    ``torch.nn.Sequential`` and the model is a chain of layers. What a
+    ``state_dict`` does not hold must be equal already: strides, padding,
+    activations, and the epsilon of batch normalization (1e-5 in PyTorch, 1e-3
+    in Keras unless said otherwise).
 
     Args:
-        model: A built Keras model, a chain of Conv2D, BatchNormalization and
-            Dense layers, Flatten, and layers without weights; changed in
-            place, or not at all where an error is raised.
+        model: A built Functional or Sequential model of Conv2D,
+            BatchNormalization and Dense layers, Flatten, and layers without
+            weights; changed in place, or not at all where an error is raised.
         state_dict: ``module.state_dict()``, a mapping from names to floating
             point tensors or NumPy arrays. ``num_batches_tracked`` has no
             counterpart in Keras and is passed over.
+        names: A mapping from names of layers to those of modules, such as
+            ``{"shortcut": "layer1.0.downsample.0"}``; not all need be named.
 
     Returns:
         The model, with weights in its variables' dtype.
 
     Raises:
-        ValueError: If the layers do not match one to one, an array is missing,
-            left over, of another shape or not of floats, or the model has a
-            layer that cannot be carried over.
+        ValueError: If the layers do not match one to one, or in more ways than
+            one; an array is missing, left over, of another shape or not of
+            floats; or the model has a layer that cannot be carried over.
 
     References:
         https://docs.pytorch.org/docs/stable/generated/torch.nn.Flatten.html
 
     Example:
+        >>> import keras
+        >>> import numpy as np
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
         >>> state_dict = {"0.weight": np.array([[2.0, 3.0]]), "0.bias": np.array([1.0])}
         >>> load_torch_weights(model, state_dict).predict(np.array([[10.0, 1.0]]), verbose=0).item()
         24.0
     """
-    modules = _by_module(state_dict)
-    weighted = [layer.name for layer in model.layers if layer.weights]
-    if len(weighted) != len(modules):
-        raise ValueError(
-            f"model has {len(weighted)} layers with weights ({', '.join(weighted)}), but "
-            f"state_dict has {len(modules)} ({', '.join(prefix for prefix, _ in modules)})."
-        )
-    for variable, array in _assignments(model, modules):
+    for variable, array in torch_weights.assignments(model, state_dict, names):
         variable.assign(array)
     return model

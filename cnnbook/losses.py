@@ -3,15 +3,10 @@
 Chapter: ``notebooks/10_losses.ipynb``.
 """
 
-import math
-import sys
-from numbers import Real
-
-import keras
-import numpy as np
 from keras import ops
 
-from cnnbook._shared import arguments
+from cnnbook._shared import arguments, labels
+from cnnbook._shared.tracing import values_of
 from cnnbook.softmax import log_softmax, softmax
 
 __all__ = [
@@ -23,108 +18,19 @@ __all__ = [
 ]
 
 
-def _require_reduction(reduction):
-    if reduction not in ("mean", "sum", "none"):
-        raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}.")
+def _share(label_smoothing):
+    return arguments.number("label_smoothing", label_smoothing, at_least=0, below=1)
 
 
-def _require_number(name, value, is_allowed, expectation):
-    is_number = isinstance(value, Real) and not isinstance(value, bool)
-    if not is_number or not is_allowed(value):
-        raise ValueError(f"{name} must be a number {expectation}, got {value!r}.")
+def _smoothed(y, share):
+    return (1 - share) * y + share / y.shape[-1]
 
 
-def _require_smoothing(label_smoothing):
-    _require_number("label_smoothing", label_smoothing, lambda u: 0 <= u < 1, "from 0 to below 1")
-
-
-def _fits(shape, other):
-    """Whether the shapes are equal as far as they are known: while traced, sizes may be None."""
-    return len(shape) == len(other) and all(
-        a is None or b is None or a == b for a, b in zip(shape, other, strict=True)
-    )
-
-
-def _require_same_shape(y_true, y_pred):
-    if not _fits(y_true.shape, y_pred.shape):
-        raise ValueError(
-            f"y_true must have the shape of y_pred {tuple(y_pred.shape)}, "
-            f"got {tuple(y_true.shape)}."
-        )
-
-
-def _values(tensor):
-    """The tensor as a NumPy array; None while a function is traced, when there are no values."""
-    torch = sys.modules.get("torch")  # the one compiler in which the conversion below succeeds
-    if torch is not None and torch.compiler.is_compiling():
-        return None
-    try:
-        values = np.asarray(ops.convert_to_numpy(tensor))
-    except (TypeError, NotImplementedError, RuntimeError):  # JAX, TensorFlow, PyTorch
-        return None
-    return values if values.dtype.kind in "biu" else values.astype("float64")
-
-
-def _require_values(name, values, is_right, expectation):
-    if not np.all(is_right):  # NaN is never right
-        index = tuple(int(i) for i in np.argwhere(~is_right)[0])
-        place = f" at index {index}" if index else ""
-        raise ValueError(f"{name} must {expectation}, got {values[index]:g}{place}.")
-
-
-def _require_between(name, tensor, expectation="lie between 0 and 1"):
-    values = _values(tensor)
-    if values is not None:
-        _require_values(name, values, (values >= 0) & (values <= 1), expectation)
-
-
-def _require_distributions(name, tensor):
-    """Rows that are not negative and sum to 1, as far as their dtype can tell."""
-    values = _values(tensor)
-    if values is None:
-        return
-    short = keras.backend.standardize_dtype(tensor.dtype) in ("float16", "bfloat16")
-    sums = values.sum(axis=-1)
-    _require_values(name, values, values >= 0, "not be negative")
-    is_one = np.abs(sums - 1) <= (1e-2 if short else 1e-3)
-    _require_values(name, sums, is_one, "sum to 1 along its last axis")
-
-
-def _one_hot(labels, classes):
-    """1 at the label, 0 elsewhere; all NaN for a label out of range that no check has seen."""
-    dtype = keras.backend.standardize_dtype(labels.dtype)
-    if not keras.backend.is_int_dtype(dtype):
-        raise ValueError(
-            f"y_true of shape {tuple(labels.shape)} must hold integers, one class for each row, "
-            f"got dtype {dtype}."
-        )
-    values = _values(labels)
-    if values is not None:
-        is_class = (values >= 0) & (values < classes)
-        _require_values("y_true", values, is_class, f"hold classes from 0 to {classes - 1}")
-    labels = ops.expand_dims(ops.cast(labels, "int32"), axis=-1)
-    is_class = ops.logical_and(labels >= 0, labels < classes)
-    hot = ops.equal(labels, ops.arange(classes, dtype="int32"))
-    return ops.where(is_class, ops.cast(hot, "float32"), np.nan)
-
-
-def _rows(y_true, y_pred, name, label_smoothing):
-    """The truth as smoothed rows of y_pred's shape, and y_pred, both as floats."""
-    labels, scores = ops.convert_to_tensor(y_true), arguments.as_float(y_pred)
-    shape = tuple(scores.shape)
-    if not shape:
-        raise ValueError(f"{name} must have an axis of classes, got a single number.")
-    if _fits(labels.shape, shape):
-        _require_distributions("y_true", labels)
-        labels, scores = arguments.as_float(labels, scores)
-    elif _fits(labels.shape, shape[:-1]):
-        labels = ops.cast(_one_hot(labels, shape[-1]), scores.dtype)
-    else:
-        raise ValueError(
-            f"y_true must have the shape of {name} {shape} or, with integers, {shape[:-1]}, "
-            f"got {tuple(labels.shape)}."
-        )
-    return (1 - label_smoothing) * labels + label_smoothing / shape[-1], scores
+def _same_shape(y_true, y_pred):
+    """Both as floats."""
+    y_true, y_pred = arguments.as_float(y_true=y_true, y_pred=y_pred)
+    labels.require_same_shape("y_true", y_true, "y_pred", y_pred)
+    return y_true, y_pred
 
 
 def _log(p, weight):
@@ -135,12 +41,6 @@ def _log(p, weight):
 def _log_sigmoid(z):
     size = ops.abs(z)
     return z / 2 - size / 2 - ops.log1p(ops.exp(-size))
-
-
-def _reduce(losses, reduction):
-    if reduction == "none":
-        return losses
-    return ops.mean(losses) if reduction == "mean" else ops.sum(losses)
 
 
 def cross_entropy(y_true, y_pred, *, from_logits=False, label_smoothing=0.0, reduction="mean"):
@@ -211,15 +111,17 @@ def cross_entropy(y_true, y_pred, *, from_logits=False, label_smoothing=0.0, red
         >>> round(float(cross_entropy([0], [[0.0, 200.0]], from_logits=True)), 4)
         200.0
     """
-    _require_reduction(reduction)
-    _require_smoothing(label_smoothing)
-    y, y_pred = _rows(y_true, y_pred, "y_pred", label_smoothing)
+    labels.require_reduction(reduction)
+    share = _share(label_smoothing)
+    from_logits = arguments.flag("from_logits", from_logits)
+    y, y_pred = labels.rows(y_true, y_pred, "y_pred")
+    y = _smoothed(y, share)
     if from_logits:
         logs = ops.where(ops.equal(y, 0), 0.0, log_softmax(y_pred))
     else:
-        _require_distributions("y_pred", y_pred)
+        labels.require_distributions("y_pred", y_pred)
         logs = _log(y_pred, y)
-    return _reduce(-ops.sum(y * logs, axis=-1), reduction)
+    return labels.reduce(-ops.sum(y * logs, axis=-1), reduction)
 
 
 def cross_entropy_gradient(y_true, logits, *, label_smoothing=0.0, reduction="mean"):
@@ -259,14 +161,10 @@ def cross_entropy_gradient(y_true, logits, *, label_smoothing=0.0, reduction="me
         >>> [float(v) for v in g[0]]
         [0.5, -0.5]
     """
-    _require_reduction(reduction)
-    _require_smoothing(label_smoothing)
-    y, logits = _rows(y_true, logits, "logits", label_smoothing)
-    gradient = softmax(logits) - y
-    if reduction != "mean":
-        return gradient
-    rows = math.prod(ops.shape(gradient)[:-1])  # while traced, the batch size is a tensor
-    return gradient / ops.cast(rows, gradient.dtype)
+    labels.require_reduction(reduction)
+    share = _share(label_smoothing)
+    y, logits = labels.rows(y_true, logits, "logits")
+    return labels.reduce_gradient(softmax(logits) - _smoothed(y, share), reduction)
 
 
 def mean_squared_error(y_true, y_pred, *, reduction="mean"):
@@ -304,11 +202,10 @@ def mean_squared_error(y_true, y_pred, *, reduction="mean"):
         >>> float(mean_squared_error([1.0, 2.0], [1.0, 4.0]))
         2.0
     """
-    _require_reduction(reduction)
-    y_true, y_pred = arguments.as_float(y_true, y_pred)
-    _require_same_shape(y_true, y_pred)
+    labels.require_reduction(reduction)
+    y_true, y_pred = _same_shape(y_true, y_pred)
     difference = y_true - y_pred
-    return _reduce(difference * difference, reduction)
+    return labels.reduce(difference * difference, reduction)
 
 
 def binary_cross_entropy(
@@ -364,20 +261,20 @@ def binary_cross_entropy(
         >>> round(float(binary_cross_entropy([1.0, 0.0], [0.5, 0.75])), 4)  # log 2, log 4
         1.0397
     """
-    _require_reduction(reduction)
-    _require_smoothing(label_smoothing)
-    y, y_pred = arguments.as_float(y_true, y_pred)
-    _require_same_shape(y, y_pred)
-    _require_between("y_true", y)
-    y = (1 - label_smoothing) * y + label_smoothing / 2
+    labels.require_reduction(reduction)
+    share = _share(label_smoothing)
+    from_logits = arguments.flag("from_logits", from_logits)
+    y, y_pred = _same_shape(y_true, y_pred)
+    labels.require_between_0_and_1("y_true", y)
+    y = (1 - share) * y + share / 2
     log_yes, log_no = _binary_logs(y, y_pred, from_logits)
-    return _reduce(-y * log_yes - (1 - y) * log_no, reduction)
+    return labels.reduce(-y * log_yes - (1 - y) * log_no, reduction)
 
 
 def _binary_logs(y, y_pred, from_logits):
     if from_logits:
         return _log_sigmoid(y_pred), _log_sigmoid(-y_pred)
-    _require_between("y_pred", y_pred)
+    labels.require_between_0_and_1("y_pred", y_pred)
     return _log(y_pred, y), _log(1 - y_pred, 1 - y)
 
 
@@ -395,8 +292,8 @@ def focal_loss(y_true, y_pred, *, gamma=2.0, alpha=0.25, from_logits=False, redu
     loses its weight, :math:`\alpha` weighs yes against no. It is the binary
     form of its paper, one question to each output; with several classes it
     asks for each class separately. With ``from_logits`` the logarithm is that
-    of :func:`binary_cross_entropy`, and :math:`1 - p` is computed as
-    :math:`\sigma` of minus the logit, without cancellation.
+    of :func:`binary_cross_entropy`, and :math:`1 - p` is computed as the
+    sigmoid of minus the logit, without cancellation.
 
     Args:
         y_true: :math:`y`, any shape, each value 0 or 1.
@@ -431,21 +328,21 @@ def focal_loss(y_true, y_pred, *, gamma=2.0, alpha=0.25, from_logits=False, redu
         >>> round(float(focal_loss([1], [0.5], alpha=None)), 4)  # a quarter of log 2
         0.1733
     """
-    _require_reduction(reduction)
-    _require_number("gamma", gamma, lambda g: 0 <= g < math.inf, "of at least 0 and finite")
+    labels.require_reduction(reduction)
+    from_logits = arguments.flag("from_logits", from_logits)
+    gamma = arguments.number("gamma", gamma, at_least=0)
     if alpha is not None:
-        _require_number("alpha", alpha, lambda a: 0 <= a <= 1, "from 0 to 1, or None")
-    y, y_pred = arguments.as_float(y_true, y_pred)
-    _require_same_shape(y, y_pred)
-    labels = _values(y)
-    if labels is not None:
-        _require_values("y_true", labels, (labels == 0) | (labels == 1), "be 0 or 1")
+        alpha = arguments.number("alpha", alpha, at_least=0, at_most=1)
+    y, y_pred = _same_shape(y_true, y_pred)
+    values = values_of(y)
+    if values is not None:
+        labels.require_values("y_true", values, (values == 0) | (values == 1), "be 0 or 1")
     log_yes, log_no = _binary_logs(y, y_pred, from_logits)
     yes, no = (ops.exp(log_yes), ops.exp(log_no)) if from_logits else (y_pred, 1 - y_pred)
     is_yes = ops.equal(y, 1)
     logs, wrong = ops.where(is_yes, log_yes, log_no), ops.where(is_yes, no, yes)
     weights = 1.0 if alpha is None else alpha * y + (1 - alpha) * (1 - y)
-    return _reduce(-weights * _power(wrong, gamma) * logs, reduction)
+    return labels.reduce(-weights * _power(wrong, gamma) * logs, reduction)
 
 
 def _power(base, exponent):

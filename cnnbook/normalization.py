@@ -3,13 +3,11 @@
 Chapter: ``notebooks/04_normalization.ipynb``.
 """
 
-import math
-from numbers import Real
-
 import keras
 from keras import ops
 
-from cnnbook._shared import arguments
+from cnnbook._shared import arguments, labels
+from cnnbook._shared.tracing import values_of
 
 __all__ = [
     "batch_moments",
@@ -22,22 +20,12 @@ __all__ = [
 ]
 
 
-def _require_epsilon(epsilon):
-    if not isinstance(epsilon, Real) or not 0 <= epsilon < math.inf:
-        raise ValueError(f"epsilon must be a number of at least 0, got {epsilon!r}.")
-
-
 def _one_axis(x, axis):
     """The axis counted from the front."""
     rank = len(x.shape)
     if rank < 2:
         raise ValueError(f"x must have at least 2 dimensions, got shape {tuple(x.shape)}.")
-    if not hasattr(axis, "__index__") or not -rank <= axis < rank:
-        raise ValueError(
-            f"axis must be an int from {-rank} to {rank - 1} for x of shape "
-            f"{tuple(x.shape)}, got {axis!r}."
-        )
-    return axis.__index__() % rank
+    return arguments.as_axis(axis, "x", x)
 
 
 def _others(x, *kept):
@@ -49,6 +37,13 @@ def _require_values(x, axes):
         raise ValueError(
             f"x of shape {tuple(x.shape)} has no values to average over axes {tuple(axes)}."
         )
+
+
+def _require_variances(variance):
+    """No number below 0, where the values are known: its root would be NaN."""
+    values = values_of(variance)
+    if values is not None:
+        labels.require_values("variance", values, ~(values < 0), "not be negative")
 
 
 def _spread(name, vector, x, axes):
@@ -120,7 +115,7 @@ def batch_moments(x, *, axis=-1):
         >>> [float(v) for v in mean], [float(v) for v in variance]
         ([2.0, 10.0], [1.0, 0.0])
     """
-    x = arguments.as_float(x)
+    x = arguments.as_float(x=x)
     axis = _one_axis(x, axis)
     axes = _others(x, axis)
     _require_values(x, axes)
@@ -165,9 +160,12 @@ def batch_norm(x, mean, variance, gamma=None, beta=None, *, epsilon=1e-3, axis=-
         >>> [float(v[0]) for v in y]
         [1.0, 7.0]
     """
-    x, mean, variance, gamma, beta = arguments.as_float(x, mean, variance, gamma, beta)
+    x, mean, variance, gamma, beta = arguments.as_float(
+        x=x, mean=mean, variance=variance, gamma=gamma, beta=beta, optional=("gamma", "beta")
+    )
+    _require_variances(variance)
     axes = (_one_axis(x, axis),)
-    _require_epsilon(epsilon)
+    epsilon = arguments.number("epsilon", epsilon, at_least=0)
     mean, variance = _spread("mean", mean, x, axes), _spread("variance", variance, x, axes)
     gamma, beta = _spread("gamma", gamma, x, axes), _spread("beta", beta, x, axes)
     return _scale_and_shift((x - mean) / ops.sqrt(variance + epsilon), gamma, beta)
@@ -200,14 +198,13 @@ def update_moving(moving, value, *, momentum=0.99):
         >>> float(update_moving(0.0, 8.0, momentum=0.75))
         2.0
     """
-    moving, value = arguments.as_float(moving, value)
+    moving, value = arguments.as_float(moving=moving, value=value)
     if tuple(moving.shape) != tuple(value.shape):
         raise ValueError(
             f"moving has shape {tuple(moving.shape)}, but value has shape {tuple(value.shape)}."
         )
-    if not isinstance(momentum, Real) or not 0 <= momentum <= 1:
-        raise ValueError(f"momentum must be a number from 0 to 1, got {momentum!r}.")
-    return momentum * moving + (1 - momentum) * value
+    alpha = arguments.number("momentum", momentum, at_least=0, at_most=1)
+    return alpha * moving + (1 - alpha) * value
 
 
 def batch_norm_gradients(x, gamma, output_gradient, *, epsilon=1e-3, axis=-1):
@@ -253,13 +250,15 @@ def batch_norm_gradients(x, gamma, output_gradient, *, epsilon=1e-3, axis=-1):
         >>> [float(v[0]) for v in dx], float(dgamma[0]), float(dbeta[0])
         ([4.0, 0.0, -4.0, 0.0], -4.0, 4.0)
     """
-    x, gamma, dy = arguments.as_float(x, gamma, output_gradient)
+    x, gamma, dy = arguments.as_float(
+        x=x, gamma=gamma, output_gradient=output_gradient, optional=("gamma",)
+    )
     if tuple(dy.shape) != tuple(x.shape):
         raise ValueError(
             f"output_gradient must have the shape of x {tuple(x.shape)}, got {tuple(dy.shape)}."
         )
     axis = _one_axis(x, axis)
-    _require_epsilon(epsilon)
+    epsilon = arguments.number("epsilon", epsilon, at_least=0)
     axes, dtype = _others(x, axis), x.dtype
     _require_values(x, axes)
     gamma = _spread("gamma", gamma, x, (axis,))
@@ -313,8 +312,8 @@ def layer_norm(x, gamma=None, beta=None, *, epsilon=1e-3, axis=-1):
         >>> [[float(v) for v in row] for row in y]
         [[-1.0, 1.0], [-1.0, 1.0]]
     """
-    x, gamma, beta = arguments.as_float(x, gamma, beta)
-    _require_epsilon(epsilon)
+    x, gamma, beta = arguments.as_float(x=x, gamma=gamma, beta=beta, optional=("gamma", "beta"))
+    epsilon = arguments.number("epsilon", epsilon, at_least=0)
     given = tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
     axes = tuple(sorted(_one_axis(x, a) for a in given))
     if not axes or len(set(axes)) < len(axes):
@@ -333,9 +332,9 @@ def group_norm(x, gamma=None, beta=None, *, groups, epsilon=1e-3, axis=-1):
         {\sqrt{\sigma_{n,g(c)}^2 + \epsilon}} + \beta_c, \quad
         g(c) = \left\lfloor \frac{c\,G}{C} \right\rfloor
 
-    :math:`\mu_{n,g}` and :math:`\sigma_{n,g}^2` are mean and biased variance
-    over all pixels and over the :math:`C / G` neighboring channels of group
-    :math:`g` of image :math:`n`; :math:`c` counts from 0.
+    :math:`\mu_{n,g(c)}` and :math:`\sigma_{n,g(c)}^2` are mean and biased
+    variance over all pixels and over the :math:`C / G` neighboring channels of
+    group :math:`g(c)` of image :math:`n`; :math:`c` counts from 0.
 
     Args:
         x: Activations, two or more dimensions, the batch on the first axis.
@@ -364,15 +363,16 @@ def group_norm(x, gamma=None, beta=None, *, groups, epsilon=1e-3, axis=-1):
         >>> [float(v) for v in y[0]]
         [-1.0, 1.0, -1.0, 1.0]
     """
-    x, gamma, beta = arguments.as_float(x, gamma, beta)
+    x, gamma, beta = arguments.as_float(x=x, gamma=gamma, beta=beta, optional=("gamma", "beta"))
     axis = _one_axis(x, axis)
     if axis == 0:
         raise ValueError("axis must not be the batch axis 0.")
-    _require_epsilon(epsilon)
+    epsilon = arguments.number("epsilon", epsilon, at_least=0)
     _require_values(x, _others(x, 0))
     _, *before, channels = x.shape[: axis + 1]
     after = x.shape[axis + 1 :]
-    groups = channels if groups == -1 else arguments.positive_int("groups", groups)
+    is_one_each = arguments.is_integer(groups) and groups == -1
+    groups = channels if is_one_each else arguments.positive_int("groups", groups)
     if channels % groups:
         raise ValueError(f"groups={groups} does not divide the {channels} channels of x.")
     gamma, beta = _spread("gamma", gamma, x, (axis,)), _spread("beta", beta, x, (axis,))
@@ -422,20 +422,23 @@ def fold_batch_norm(kernel, bias, mean, variance, gamma, beta, *, epsilon=1e-3):
         >>> float(kernel[0, 0]), float(bias[0])
         (6.0, -1.0)
     """
-    kernel, *vectors = arguments.as_float(kernel, bias, mean, variance, gamma, beta)
-    _require_epsilon(epsilon)
+    given = {"bias": bias, "mean": mean, "variance": variance, "gamma": gamma, "beta": beta}
+    optional = ("bias", "gamma", "beta")
+    kernel, *vectors = arguments.as_float(kernel=kernel, **given, optional=optional)
+    epsilon = arguments.number("epsilon", epsilon, at_least=0)
     if len(kernel.shape) < 2:
         raise ValueError(
             f"kernel must have at least 2 dimensions, got shape {tuple(kernel.shape)}."
         )
-    names, filters = ("bias", "mean", "variance", "gamma", "beta"), kernel.shape[-1]
-    for name, vector in zip(names, vectors, strict=True):
+    filters = kernel.shape[-1]
+    for name, vector in zip(given, vectors, strict=True):
         if vector is not None and tuple(vector.shape) != (filters,):
             raise ValueError(
                 f"{name} must have shape ({filters},), one value per filter of kernel, "
                 f"got {tuple(vector.shape)}."
             )
     bias, mean, variance, gamma, beta = vectors
+    _require_variances(variance)
     scale = 1 / ops.sqrt(variance + epsilon)
     scale = scale if gamma is None else gamma * scale
     shift = -mean * scale if bias is None else (bias - mean) * scale

@@ -6,6 +6,7 @@ Chapter: ``notebooks/11_optimizers.ipynb``.
 import math
 from numbers import Real
 
+import numpy as np
 from keras import ops
 
 from cnnbook._shared import arguments
@@ -20,19 +21,11 @@ __all__ = [
 ]
 
 
-def _number(name, value, below=math.inf):
-    """A Python number from 0 to less than `below`."""
-    is_number = isinstance(value, Real) and not isinstance(value, bool)
-    if not is_number or not 0 <= value < below:
-        wanted = "finite" if below == math.inf else f"less than {below}"
-        raise ValueError(f"{name} must be a number, at least 0 and {wanted}, got {value!r}.")
-    return float(value)
-
-
 def _scalar(name, value):
     """A Python number of at least 0, or a tensor without axes, whose value is not looked at."""
-    if not hasattr(value, "shape") or isinstance(value, Real):
-        return _number(name, value)
+    if not hasattr(value, "shape") or isinstance(value, (Real, np.bool_)):
+        return arguments.number(name, value, at_least=0)
+    value = arguments.as_tensor(name, value)
     if tuple(value.shape) != ():
         raise ValueError(f"{name} must be one number, got shape {tuple(value.shape)}.")
     return value
@@ -54,10 +47,12 @@ def _aligned(parameters, **lists):
             )
     rows = []
     for i, arrays in enumerate(zip(parameters, *lists.values(), strict=True)):
-        for name, array in zip(("parameters", *lists), arrays, strict=True):
-            if array is None:
-                raise ValueError(f"{name}[{i}] must be an array, got None.")
-        *row, _ = arguments.as_float(*arrays, None)  # None, so that it is a list even for one
+        named = {
+            f"{name}[{i}]": array
+            for name, array in zip(("parameters", *lists), arrays, strict=True)
+        }
+        row = arguments.as_float(**named)
+        row = row if lists else [row]
         for name, tensor in zip(lists, row[1:], strict=True):
             if tuple(tensor.shape) != tuple(row[0].shape):
                 raise ValueError(
@@ -66,10 +61,6 @@ def _aligned(parameters, **lists):
                 )
         rows.append(row)
     return rows
-
-
-def _is_within(step, total):
-    return isinstance(step, Real) and not isinstance(step, bool) and 0 <= step <= total
 
 
 def _rate_for(rate, tensor):
@@ -170,7 +161,8 @@ def momentum_step(parameters, gradients, velocity, *, learning_rate, momentum=0.
         (1.5, -1.5)
     """
     rate = _scalar("learning_rate", learning_rate)
-    rho = _number("momentum", momentum, below=1)
+    nesterov = arguments.flag("nesterov", nesterov)
+    rho = arguments.number("momentum", momentum, at_least=0, below=1)
     stepped, moving = [], []
     for p, g, u in _aligned(parameters, gradients=gradients, velocity=velocity):
         push = _rate_for(rate, p) * g
@@ -181,17 +173,10 @@ def momentum_step(parameters, gradients, velocity, *, learning_rate, momentum=0.
 
 
 def adam_state(parameters):
-    r"""The averages before Adam's first step, :eq:`eq-adam-m` and :eq:`eq-adam-v`: zeros.
+    r"""The averages before Adam's first step: zeros.
 
-    .. math::
-
-        m_t = \beta_1 m_{t-1} + (1 - \beta_1) g_t, \qquad m_0 = 0
-
-    .. math::
-
-        v_t = \beta_2 v_{t-1} + (1 - \beta_2) g_t^2, \qquad v_0 = 0
-
-    Symbols as in :func:`adam_step`.
+    They are the :math:`m_0` of :eq:`eq-adam-m` and the :math:`v_0` of :eq:`eq-adam-v`, which
+    :func:`adam_step` computes from then on.
 
     Args:
         parameters: A list of arrays of any shapes.
@@ -235,15 +220,18 @@ def _one_minus_power(beta, step):
 
 def _adam(parameters, gradients, state, beta_1, beta_2, epsilon):
     """The parameters, for each of them m_hat / (sqrt(v_hat) + epsilon), and the next state."""
-    beta_1, beta_2 = _number("beta_1", beta_1, below=1), _number("beta_2", beta_2, below=1)
-    epsilon = _number("epsilon", epsilon)
+    beta_1 = arguments.number("beta_1", beta_1, at_least=0, below=1)
+    beta_2 = arguments.number("beta_2", beta_2, at_least=0, below=1)
+    epsilon = arguments.number("epsilon", epsilon, at_least=0)
     step, averages = _parse_state(state)
-    thetas, directions, following = [], [], {"step": step, "m": [], "v": []}
+    following = {"step": step, "m": [], "v": []}
+    thetas, directions = [], []
     for p, g, m, v in _aligned(parameters, gradients=gradients, **averages):
         t = ops.cast(step, p.dtype)
         m = beta_1 * m + (1 - beta_1) * g
         v = beta_2 * v + (1 - beta_2) * g * g
-        m_hat, v_hat = m / _one_minus_power(beta_1, t), v / _one_minus_power(beta_2, t)
+        m_hat = m / _one_minus_power(beta_1, t)
+        v_hat = v / _one_minus_power(beta_2, t)
         thetas.append(p)
         directions.append(m_hat / (ops.sqrt(v_hat) + epsilon))
         following["m"].append(m)
@@ -349,7 +337,8 @@ def adamw_step(
 
     :math:`\lambda` is the weight decay: each step shrinks every parameter by
     the factor :math:`1 - \eta \lambda`, whatever its gradients were. The
-    other symbols are those of :func:`adam_step`.
+    other symbols are those of :func:`adam_step`, from :eq:`eq-adam-m` to
+    :eq:`eq-adam-update`.
 
     Args:
         parameters: :math:`\theta_t`, a list of arrays of any shapes. All of
@@ -381,7 +370,7 @@ def adamw_step(
         7.0
     """
     rate = _scalar("learning_rate", learning_rate)
-    decay = _number("weight_decay", weight_decay)
+    decay = arguments.number("weight_decay", weight_decay, at_least=0)
     thetas, directions, state = _adam(parameters, gradients, state, beta_1, beta_2, epsilon)
     stepped = [
         p - _rate_for(rate, p) * (d + decay * p) for p, d in zip(thetas, directions, strict=True)
@@ -434,14 +423,10 @@ def cosine_schedule(step, total_steps, *, base, warmup_steps=0):
     """
     total = arguments.positive_int("total_steps", total_steps)
     base = _scalar("base", base)
-    is_int = hasattr(warmup_steps, "__index__") and not isinstance(warmup_steps, bool)
-    if not is_int or not 0 <= warmup_steps <= total:
-        raise ValueError(
-            f"warmup_steps must be an integer from 0 to total_steps={total}, got {warmup_steps!r}."
-        )
-    if step is None or isinstance(step, (bool, str, Real)) and not _is_within(step, total):
-        raise ValueError(f"step must be from 0 to total_steps={total}, got {step!r}.")
-    s = ops.clip(arguments.as_float(step), 0, total)
+    warmup_steps = arguments.integer("warmup_steps", warmup_steps, 0, total)
+    if isinstance(step, Real):
+        arguments.number("step", step, at_least=0, at_most=total)
+    s = ops.clip(arguments.as_float(step=step), 0, total)
     falling = (1 + ops.cos(math.pi * (s - warmup_steps) / max(total - warmup_steps, 1))) / 2
     rising = s / max(warmup_steps, 1)
     return _rate_for(base, s) * ops.where(s < warmup_steps, rising, falling)

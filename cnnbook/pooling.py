@@ -70,9 +70,7 @@ def _winners(x, window, strides, paddings, counts):
 
 def _divisors(x, window, strides, paddings, counts, count_include_pad):
     """By what each sum is divided, shape (H_out, W_out, 1)."""
-    if not isinstance(count_include_pad, bool):
-        raise ValueError(f"count_include_pad must be True or False, got {count_include_pad!r}.")
-    if count_include_pad:
+    if arguments.flag("count_include_pad", count_include_pad):
         divisors = np.full((*counts, 1), window[0] * window[1])
     else:
         rows, columns = _real_pixels(x.shape[1:3], window, strides, paddings, counts)
@@ -82,7 +80,8 @@ def _divisors(x, window, strides, paddings, counts, count_include_pad):
 
 def _place(part, offset, strides, sizes):
     """The transpose of `shifted_view`: puts the entries at one position of every window."""
-    n, (rows, columns), c = ops.shape(part)[0], part.shape[1:3], part.shape[-1]
+    n = ops.shape(part)[0]
+    rows, columns, c = part.shape[1:]
     down, right = strides
     spread = ops.reshape(part, (n, rows, 1, columns, 1, c))
     spread = ops.pad(spread, ((0, 0), (0, 0), (0, down - 1), (0, 0), (0, right - 1), (0, 0)))
@@ -102,15 +101,20 @@ def _scatter(parts, x, window, strides, paddings):
     return total[:, top : height - bottom, left : width - right]
 
 
-def _images(data_format, x, output_gradient=None):
-    """(x, output_gradient) as float tensors with the channels last."""
+def _image(x, data_format):
+    """x as a float tensor with the channels last, and whether they stood first."""
     channels_first = arguments.is_channels_first(data_format)
-    x, dy = arguments.as_float(x, output_gradient)
+    x = arguments.as_float(x=x)
     arguments.require_rank("x", x, 4)
-    if dy is not None:
-        arguments.require_rank("output_gradient", dy, 4)
-        dy = arguments.to_channels_last(dy, channels_first)
-    return arguments.to_channels_last(x, channels_first), dy, channels_first
+    return arguments.to_channels_last(x, channels_first), channels_first
+
+
+def _image_and_gradient(x, output_gradient, data_format):
+    """(x, output_gradient) as float tensors with the channels last."""
+    x, dy = arguments.as_float(x=x, output_gradient=output_gradient)
+    x, channels_first = _image(x, data_format)
+    arguments.require_rank("output_gradient", dy, 4)
+    return x, arguments.to_channels_last(dy, channels_first), channels_first
 
 
 def _require_output_shape(x, dy, counts):
@@ -175,7 +179,7 @@ def max_pool2d(x, pool_size=2, *, strides=None, padding="valid", data_format=Non
         >>> [float(v[0]) for v in y[0][0]]
         [4.0, 5.0]
     """
-    x, _, channels_first = _images(data_format, x)
+    x, channels_first = _image(x, data_format)
     best, _ = _winners(x, *_geometry(x, pool_size, strides, padding))
     return arguments.from_channels_last(best, channels_first)
 
@@ -191,8 +195,8 @@ def avg_pool2d(
         X_{c,\; s_h i + m - p_t,\; s_w j + n - p_l}
 
     :math:`\mathcal{P}_{i,j}` holds the positions of the window that lie
-    inside the image. With ``count_include_pad=True`` it holds all
-    :math:`k_h k_w` positions, and :math:`X` is 0 outside the image.
+    inside the image. With ``count_include_pad=True`` it holds all positions of
+    the window, and :math:`X` is 0 outside the image.
 
     Args:
         x: As in :func:`max_pool2d`.
@@ -222,7 +226,7 @@ def avg_pool2d(
         >>> [float(v[0]) for v in y[0][0]]
         [2.5, 0.5]
     """
-    x, _, channels_first = _images(data_format, x)
+    x, channels_first = _image(x, data_format)
     window, strides, paddings, counts = geometry = _geometry(x, pool_size, strides, padding)
     divisors = _divisors(x, *geometry, count_include_pad)
     padded = _pad(x, paddings, 0.0)
@@ -273,9 +277,9 @@ def global_max_pool2d(x, *, data_format=None):
         >>> float(global_max_pool2d(x, data_format="channels_last")[0, 0])
         4.0
     """
-    x = arguments.as_float(x)
+    x = arguments.as_float(x=x)
     axes = _pooled_axes(x, data_format)
-    if x.shape[0] == 0:  # ops.max refuses an empty array, though each of no images has a pixel
+    if 0 in x.shape:  # ops.max refuses an empty array, though each of no images has a pixel
         return ops.sum(x, axis=axes)
     return ops.max(x, axis=axes)
 
@@ -310,7 +314,7 @@ def global_avg_pool2d(x, *, data_format=None):
         >>> float(global_avg_pool2d(x, data_format="channels_last")[0, 0])
         2.5
     """
-    x = arguments.as_float(x)
+    x = arguments.as_float(x=x)
     return ops.mean(x, axis=_pooled_axes(x, data_format))
 
 
@@ -356,7 +360,7 @@ def max_pool2d_gradient(
         >>> [[float(v[0]) for v in row] for row in dx[0]]
         [[0.0, 10.0], [0.0, 0.0]]
     """
-    x, dy, channels_first = _images(data_format, x, output_gradient)
+    x, dy, channels_first = _image_and_gradient(x, output_gradient, data_format)
     window, strides, paddings, counts = geometry = _geometry(x, pool_size, strides, padding)
     _require_output_shape(x, dy, counts)
     _, winner = _winners(x, *geometry)
@@ -414,7 +418,7 @@ def avg_pool2d_gradient(
         >>> [[float(v[0]) for v in row] for row in dx[0]]
         [[2.5, 2.5], [2.5, 2.5]]
     """
-    x, dy, channels_first = _images(data_format, x, output_gradient)
+    x, dy, channels_first = _image_and_gradient(x, output_gradient, data_format)
     window, strides, paddings, counts = geometry = _geometry(x, pool_size, strides, padding)
     _require_output_shape(x, dy, counts)
     share = dy / _divisors(x, *geometry, count_include_pad)

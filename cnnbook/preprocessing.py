@@ -37,13 +37,8 @@ def _as_batch(batch, name, channels_first):
             f"{name} must be an array of images, got a {type(batch).__name__} of {len(batch)}; "
             "of pairs (images, labels) pass the images only."
         )
-    if isinstance(batch, (np.ndarray, list, tuple)):
-        array = np.asarray(batch)
-    else:
-        array = np.asarray(ops.convert_to_numpy(batch))
+    array = arguments.as_numpy(name, batch)
     arguments.require_rank(name, array, 4)
-    if array.dtype.kind in "cmMOSU":
-        raise ValueError(f"{name} must hold real numbers, got dtype {array.dtype}.")
     return np.moveaxis(array, 1, -1) if channels_first else array
 
 
@@ -75,8 +70,8 @@ def channel_moments(images, *, data_format=None):
 
     .. math::
 
-        \mu_c = \frac{1}{NHW} \sum_{n=1}^{N} \sum_{i=1}^{H} \sum_{j=1}^{W} X_{n,c,i,j}, \qquad
-        \sigma_c = \sqrt{\frac{1}{NHW} \sum_{n=1}^{N} \sum_{i=1}^{H} \sum_{j=1}^{W}
+        \mu_c &= \frac{1}{NHW} \sum_{n=1}^{N} \sum_{i=1}^{H} \sum_{j=1}^{W} X_{n,c,i,j}, \\
+        \sigma_c &= \sqrt{\frac{1}{NHW} \sum_{n=1}^{N} \sum_{i=1}^{H} \sum_{j=1}^{W}
         (X_{n,c,i,j} - \mu_c)^2}
 
     A stream is read batch by batch. What was seen (1) and the next part (2)
@@ -128,6 +123,10 @@ def channel_moments(images, *, data_format=None):
     """
     channels_first = arguments.is_channels_first(data_format)
     is_array = _is_one_array(images)
+    if not is_array and not hasattr(images, "__iter__"):
+        raise TypeError(
+            f"images must be an array or an iterable of batches, got {type(images).__name__}."
+        )
     total = None
     for index, batch in enumerate([images] if is_array else images):
         name = "images" if is_array else f"batch {index} of images"
@@ -150,12 +149,12 @@ def channel_moments(images, *, data_format=None):
 def _parse(images, mean, std, data_format):
     """Images, and mean and std in a shape that broadcasts over them."""
     channels_first = arguments.is_channels_first(data_format)
-    images = arguments.as_float(images)
+    images = arguments.as_float(images=images)
     arguments.require_rank("images", images, 4)
     channels = images.shape[1 if channels_first else -1]
     statistics = []
     for name, value in (("mean", mean), ("std", std)):
-        given, value = value, ops.cast(ops.convert_to_tensor(value), images.dtype)
+        given, value = value, ops.cast(arguments.as_tensor(name, value), images.dtype)
         if len(value.shape) != 1 or channels not in (None, value.shape[0]):
             raise ValueError(
                 f"{name} must have shape ({channels},), one number for each channel of images, "

@@ -46,6 +46,18 @@ def _n_m(n, m):
     return n, m
 
 
+def _n_m_mask_of(layer, kernel, n, m):
+    """Along the inputs, which in the kernel of a transposed convolution come last."""
+    transposed = (
+        keras.layers.Conv1DTranspose,
+        keras.layers.Conv2DTranspose,
+        keras.layers.Conv3DTranspose,
+    )
+    if isinstance(layer, transposed):
+        return ops.swapaxes(n_m_mask(ops.swapaxes(kernel, -1, -2), n, m), -1, -2)
+    return n_m_mask(kernel, n, m)
+
+
 def _ranks(magnitudes):
     """Places along the last axis in the order of size, from 0; of equal ones the earlier first."""
     return ops.argsort(ops.argsort(magnitudes, axis=-1), axis=-1)
@@ -85,7 +97,7 @@ def threshold_mask(weights, threshold):
     is_number = isinstance(threshold, Real) and not isinstance(threshold, bool)
     if not is_number or not 0 <= threshold < math.inf:
         raise ValueError(f"threshold must be a finite number of at least 0, got {threshold!r}.")
-    w = arguments.as_float(weights)
+    w = arguments.as_float(weights=weights)
     return ops.cast(ops.abs(w) >= float(threshold), w.dtype)
 
 
@@ -97,13 +109,13 @@ def magnitude_mask(weights, sparsity):
         M_i = \mathbb{I}(r_i > Z), \qquad Z = \lfloor s P \rfloor
 
     :math:`P` is the number of weights, :math:`s` the sparsity and :math:`Z`
-    the number of weights that go. :math:`r_i` is the rank of :math:`|w_i|`
-    among all :math:`P` magnitudes, 1 for the smallest; of equal magnitudes the
-    weight that comes first, row by row, has the lower rank. So exactly
+    the number of weights that go. :math:`r_i` is the rank of weight :math:`i`
+    among all :math:`P` by its magnitude, 1 for the smallest; of equal magnitudes
+    the weight that comes first, row by row, has the lower rank. So exactly
     :math:`Z` weights go, whatever the ties.
 
     Args:
-        weights: :math:`w`, an array of any shape; its shape must be static.
+        weights: An array of any shape; its shape must be static.
         sparsity: :math:`s`, a Python number in [0, 1). At least one weight
             stays.
 
@@ -123,7 +135,7 @@ def magnitude_mask(weights, sparsity):
         [1.0, 0.0, 0.0, 1.0]
     """
     share = _share("sparsity", sparsity)
-    w = arguments.as_float(weights)
+    w = arguments.as_float(weights=weights)
     flat = ops.reshape(ops.abs(w), (-1,))
     if not flat.shape[0]:
         return w
@@ -138,15 +150,14 @@ def n_m_mask(weights, n, m):
 
         M_i = \mathbb{I}(r_i > m - n)
 
-    :math:`r_i` is the rank of :math:`|w_i|` among the :math:`m` weights of its
-    group, 1 for the smallest, of equal magnitudes the one that comes first. A
-    group is :math:`m` neighbors along the input axis, which is the last but
+    :math:`r_i` is the rank of weight :math:`i` by its magnitude among the
+    :math:`m` of its group, 1 for the smallest, of equal magnitudes the one that
+    comes first. A group is :math:`m` neighbors along the input axis, which is the last but
     one: ``C_in`` of a kernel ``(kh, kw, C_in, C_out)``, ``D`` of a dense kernel
     ``(D, K)``. The groups begin at the first input and do not overlap.
 
     Args:
-        weights: :math:`w`, an array of at least two axes, as Keras stores
-            kernels.
+        weights: An array of at least two axes, as Keras stores kernels.
         n: How many of each group stay, an int from 1 to ``m``.
         m: The size of a group, an int that divides the input axis.
 
@@ -169,7 +180,7 @@ def n_m_mask(weights, n, m):
         [1.0, 0.0, 0.0, 1.0]
     """
     n, m = _n_m(n, m)
-    w = arguments.as_float(weights)
+    w = arguments.as_float(weights=weights)
     if len(w.shape) < 2:
         raise ValueError(
             "weights must have at least two axes, the last but one being that of the inputs, "
@@ -204,11 +215,11 @@ def polynomial_sparsity(step, *, begin, end, final, initial=0.0, power=3):
     Args:
         step: :math:`t`, a number of at least 0, or a tensor of any shape,
             whose values are not checked.
-        begin: :math:`t_0`, an integer of at least 0.
-        end: :math:`t_1`, an integer of at least ``begin``; equal to it, the
+        begin: :math:`t_b`, an integer of at least 0.
+        end: :math:`t_e`, an integer of at least ``begin``; equal to it, the
             sparsity jumps.
-        final: :math:`s_1`, a number in [0, 1), at least ``initial``.
-        initial: :math:`s_0`, a number in [0, 1).
+        final: :math:`s_e`, a number in [0, 1), at least ``initial``.
+        initial: :math:`s_b`, a number in [0, 1).
         power: :math:`p`, a positive number.
 
     Returns:
@@ -238,7 +249,7 @@ def polynomial_sparsity(step, *, begin, end, final, initial=0.0, power=3):
         raise ValueError(f"power must be a positive number, got {power!r}.")
     if step is None or (isinstance(step, (bool, str, Real)) and not _is_step(step)):
         raise ValueError(f"step must be a number of at least 0, got {step!r}.")
-    t = arguments.as_float(step)
+    t = arguments.as_float(step=step)
     left = 1 - ops.clip((t - begin) / max(end - begin, 1), 0, 1)
     during = final + (initial - final) * ops.power(left, float(power))
     return ops.where(t < begin, 0.0, ops.where(t < end, during, final))
@@ -285,7 +296,7 @@ def sparsity(model, *, per_layer=False):
 
         s = \frac{1}{P} \sum_{i=1}^{P} \mathbb{I}(w_i = 0)
 
-    :math:`w_1` to :math:`w_P` are the weights of all kernels: of convolutions,
+    :math:`w_i` are the :math:`P` weights of all kernels: of convolutions,
     depthwise and separable ones included, and of dense layers, in nested
     models as well. Biases and normalization do not count.
 
@@ -342,7 +353,8 @@ class MagnitudePruning(keras.callbacks.Callback):
     Each kernel is pruned by itself: those of convolutions, depthwise and
     separable ones included, and of dense layers. Biases, normalization and
     layers that are not trainable are left. ``n_m`` leaves depthwise kernels,
-    too, because their filters have one input each.
+    too, because their filters have one input each, and goes along the inputs of
+    transposed convolutions, too, whose kernels have them on the last axis.
 
     Nothing is added to the model: it is saved and loaded as any other. When
     training goes on, with this object or a new one, the masks are recovered
@@ -442,6 +454,7 @@ class MagnitudePruning(keras.callbacks.Callback):
         """{(layer name, number): variable} of what is to be pruned."""
         layers = _kernels(model, "MagnitudePruning")
         named = dict(zip(_names(layers), layers.items(), strict=True))
+        self._owners = {name: layer for name, (layer, _) in named.items()}
         asked = [name for name in self._targets() if name is not None]
         for name in (*self.skip, *asked):
             if name not in named:
@@ -466,7 +479,7 @@ class MagnitudePruning(keras.callbacks.Callback):
     def _draw(self, name, variable):
         try:
             if self.n_m is not None:
-                return n_m_mask(variable, *self.n_m) != 0
+                return _n_m_mask_of(self._owners[name], variable, *self.n_m) != 0
         except ValueError as error:
             raise ValueError(f"layer {name!r}: {error} Name it in skip to leave it.") from None
         targets = self._targets()
@@ -511,6 +524,19 @@ class MagnitudePruning(keras.callbacks.Callback):
 
     def on_train_end(self, logs=None):
         self._act()
+
+    def get_state(self):
+        """What is remembered from step to step, for a checkpoint."""
+        numbers = {"step": self._step, "epoch_begin": self._epoch_begin, "due": self._due}
+        masks = [self._masks.get(key) for key in self._kernels]
+        return numbers | {"masks": masks}
+
+    def set_state(self, state):
+        """Takes over what :meth:`get_state` returned, once training has begun."""
+        self._step, self._epoch_begin = state["step"], state["epoch_begin"]
+        self._due = state["due"]
+        pairs = zip(self._kernels, state["masks"], strict=True)
+        self._masks = {key: mask for key, mask in pairs if mask is not None}
 
 
 def prune_filters(model, fraction):

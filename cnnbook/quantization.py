@@ -108,7 +108,7 @@ def quantization_parameters(minimum, maximum, *, bits=8, symmetric=False):
         minimum,
         maximum,
     )
-    low, high = arguments.as_float(minimum, maximum)
+    low, high = arguments.as_float(minimum=minimum, maximum=maximum)
     if tuple(low.shape) != tuple(high.shape):
         raise ValueError(
             f"minimum and maximum must have one shape, got {tuple(low.shape)} "
@@ -155,7 +155,7 @@ def quantize(x, scale, zero_point=0, *, bits=8, axis=None):
     """
     q_min, q_max = rounding.integer_limits(bits)
     _require_scale(scale)
-    x = arguments.as_float(x)
+    x = arguments.as_float(x=x)
     scale = ops.cast(_along(scale, x, axis, "scale"), x.dtype)
     zero = ops.cast(_along(zero_point, x, axis, "zero_point"), x.dtype)
     q = ops.clip(ops.round(x / scale) + zero, q_min, q_max)
@@ -174,7 +174,8 @@ def dequantize(q, scale, zero_point=0, *, axis=None):
 
         \hat{w} = s\,(q - z)
 
-    For a :math:`w` that was not clipped, :math:`\lvert \hat{w} - w \rvert \le s / 2`.
+    For a :math:`w` that :eq:`eq-quantize` did not clip,
+    :math:`\lvert \hat{w} - w \rvert \le s / 2`.
 
     Args:
         q: :math:`q`, integers of any shape.
@@ -201,7 +202,7 @@ def dequantize(q, scale, zero_point=0, *, axis=None):
     q = ops.convert_to_tensor(q)
     if "int" not in keras.backend.standardize_dtype(q.dtype):
         raise ValueError(f"q must hold integers, got dtype {q.dtype}.")
-    scale = arguments.as_float(_along(scale, q, axis, "scale"))
+    scale = arguments.as_float(scale=_along(scale, q, axis, "scale"))
     zero = ops.cast(_along(zero_point, q, axis, "zero_point"), "int32")
     return ops.cast(ops.cast(q, "int32") - zero, scale.dtype) * scale
 
@@ -217,11 +218,11 @@ def fake_quantize(x, minimum, maximum, *, bits=8, axis=None, symmetric=False):
         \mathbb{I}\left(q_{min} \le v \le q_{max}\right)
 
     Scale :math:`s` and zero point :math:`z` come from the range by
-    :func:`quantization_parameters`. The true derivative of the steps is 0 almost everywhere,
-    and nothing could be learned through them. The straight-through gradient pretends that the
-    steps are not there where nothing was clipped (:math:`\mathbb{I}` is 1 there and 0
-    elsewhere): a definition and not a derivation, hence the :math:`:=`. The range itself
-    gets no gradient.
+    :eq:`eq-quantization-parameters`, :func:`quantization_parameters`. The true derivative of the
+    steps is 0 almost everywhere, and nothing could be learned through them. The straight-through
+    gradient pretends that the steps are not there where nothing was clipped (:math:`\mathbb{I}` is
+    1 there and 0 elsewhere): a definition and not a derivation, hence the :math:`:=`. The range
+    itself gets no gradient.
 
     Args:
         x: Any shape.
@@ -248,7 +249,7 @@ def fake_quantize(x, minimum, maximum, *, bits=8, axis=None, symmetric=False):
     """
     limits = rounding.integer_limits(bits, symmetric)
     scale, zero = quantization_parameters(minimum, maximum, bits=bits, symmetric=symmetric)
-    x = arguments.as_float(x)
+    x = arguments.as_float(x=x)
     scale = ops.cast(_along(scale, x, axis, "minimum"), x.dtype)
     zero = ops.cast(_along(zero, x, axis, "minimum"), x.dtype)
     return rounding.straight_through(x, scale, zero, limits)
@@ -386,15 +387,11 @@ def integer_conv2d(
         >>> [int(q) for q in ops.reshape(y, (-1,))]  # 30 / 12 - 5 and 60 / 12 - 5
         [-2, 0]
     """
-    x, kernel = ops.convert_to_tensor(x), ops.convert_to_tensor(kernel)
-    bias = None if bias is None else ops.convert_to_tensor(bias)
-    for name, tensor, dtype in (
-        ("x", x, "int8"),
-        ("kernel", kernel, "int8"),
-        ("bias", bias, "int32"),
-    ):
-        if tensor is not None and keras.backend.standardize_dtype(tensor.dtype) != dtype:
-            raise ValueError(f"{name} must be of dtype {dtype}, got {tensor.dtype}.")
+    x = _integers("x", x, "int8")
+    kernel = _integers("kernel", kernel, "int8")
+    bias = None if bias is None else _integers("bias", bias, "int32")
+    arguments.require_rank("x", x, 4)
+    arguments.require_rank("kernel", kernel, 4)
     z_x = _int8("input_zero_point", input_zero_point)
     z_y = _int8("output_zero_point", output_zero_point)
     q_min, q_max = (_int8("output_range", end) for end in output_range)
@@ -402,8 +399,6 @@ def integer_conv2d(
         raise ValueError(f"output_range must be (smaller, larger), got {output_range!r}.")
     channels_first = arguments.is_channels_first(data_format)
     x = arguments.to_channels_last(x, channels_first)
-    geometry = convolution._geometry(x, kernel, strides, padding, dilation_rate, groups)
-    strides, dilations, paddings, counts = geometry
     m, e = fixed_point_multiplier(
         _factors(input_scale, kernel_scale, output_scale, kernel.shape[-1])
     )
@@ -412,11 +407,19 @@ def integer_conv2d(
         raise ValueError(
             f"kernel adds up {entries} products, too many for exact 32-bit arithmetic."
         )
-    x = convolution._pad(ops.cast(x, "int32") - z_x, paddings)  # 0 is the real number 0 here
-    sums = convolution._correlate(x, ops.cast(kernel, "int32"), strides, dilations, groups, counts)
-    y = _times_fixed_point(convolution._add_bias(sums, bias), m, e) + z_y
+    x = ops.cast(x, "int32") - z_x  # so that the zeros of the padding are the real number 0
+    kernel = ops.cast(kernel, "int32")
+    sums = convolution.correlate(x, kernel, bias, strides, padding, dilation_rate, groups)
+    y = _times_fixed_point(sums, m, e) + z_y
     y = ops.cast(ops.clip(y, q_min, q_max), "int8")
     return arguments.from_channels_last(y, channels_first)
+
+
+def _integers(name, array, dtype):
+    tensor = ops.convert_to_tensor(array)
+    if keras.backend.standardize_dtype(tensor.dtype) != dtype:
+        raise ValueError(f"{name} must be of dtype {dtype}, got {tensor.dtype}.")
+    return tensor
 
 
 def _int8(name, value):
@@ -452,7 +455,7 @@ def quantize_aware(model, *, bits=8, skip=()):
 
     A hat is :func:`fake_quantize`: weights with a symmetric range of their own for each filter
     :math:`k`, at least 1/1024 of the largest, so that the int32 bias of a nearly dead filter
-    fits; layer inputs :math:`x` and outputs with one range for the whole tensor, which follows
+    fits; layer inputs and outputs with one range for the whole tensor, which follows
     what comes by in training. Batch normalization is folded into the layer before it
     (:func:`~cnnbook.normalization.fold_batch_norm`, moving averages), so the copy has none:
     what is trained is what will be computed. A normalization that stands elsewhere becomes a 1x1
@@ -495,18 +498,14 @@ def quantize_aware(model, *, bits=8, skip=()):
 def quantize_after_training(model, calibration_images, *, bits=8, skip=()):
     r"""A copy of a CNN with quantized weights and activations that needs no training.
 
-    The copy is that of :func:`quantize_aware`, :eq:`eq-quantize-aware`; the range of each
-    activation is what the calibration images show, :eq:`eq-calibrate`.
-
-    .. math::
-
-        y = \hat{f}\left(\hat{W}' * \hat{x} + b'\right), \qquad
-        W'_{\cdot,k} = \frac{\gamma_k}{\sqrt{\sigma_k^2 + \epsilon}}\, W_{\cdot,k}
+    The range of each activation is what the calibration images show, :eq:`eq-calibrate`:
 
     .. math::
 
         x_{min} = \min_{i \in \text{calibration}} x_i, \qquad
         x_{max} = \max_{i \in \text{calibration}} x_i
+
+    Otherwise the copy is that of :func:`quantize_aware`, :eq:`eq-quantize-aware`.
 
     Args:
         model: A built Functional or Sequential model. It stays as it is.

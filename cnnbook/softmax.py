@@ -3,9 +3,6 @@
 Chapter: ``notebooks/07_softmax.ipynb``.
 """
 
-import math
-from numbers import Real
-
 from keras import ops
 
 from cnnbook._shared import arguments
@@ -13,26 +10,11 @@ from cnnbook._shared import arguments
 __all__ = ["log_softmax", "softmax", "softmax_gradient"]
 
 
-def _require_axis(name, tensor, axis):
-    rank = len(tensor.shape)
-    if isinstance(axis, bool) or not hasattr(axis, "__index__") or not -rank <= axis < rank:
-        raise ValueError(
-            f"axis must be an integer from {-rank} to {rank - 1} for {name} of shape "
-            f"{tuple(tensor.shape)}, got {axis!r}."
-        )
-
-
-def _require_temperature(temperature):
-    is_number = isinstance(temperature, Real) and not isinstance(temperature, bool)
-    if not is_number or not 0 < temperature < math.inf:
-        raise ValueError(f"temperature must be a positive finite number, got {temperature!r}.")
-
-
 def _shifted(logits, axis, temperature):
     """(z - m) / T: never above 0, so that its exponential never overflows."""
-    logits = arguments.as_float(logits)
-    _require_axis("logits", logits, axis)
-    _require_temperature(temperature)
+    logits = arguments.as_float(logits=logits)
+    axis = arguments.as_axis(axis, "logits", logits)
+    temperature = arguments.number("temperature", temperature, above=0)
     if 0 in logits.shape:  # nothing to shift, and the maximum of no numbers is an error
         return logits
     largest = ops.stop_gradient(ops.max(logits, axis=axis, keepdims=True))
@@ -80,8 +62,8 @@ def softmax(logits, *, axis=-1, temperature=1.0):
 
     Example:
         >>> import math
-        >>> from cnnbook.softmax import softmax
-        >>> [round(float(p), 4) for p in softmax([0.0, 0.0, math.log(2.0)])]  # 1 : 1 : 2
+            >>> from cnnbook.softmax import softmax
+            >>> [round(float(p), 4) for p in softmax([0.0, 0.0, math.log(2.0)])]  # 1 : 1 : 2
         [0.25, 0.25, 0.5]
         >>> [float(p) for p in softmax([1000.0, 1000.0])]
         [0.5, 0.5]
@@ -162,12 +144,12 @@ def softmax_gradient(probabilities, output_gradient, *, axis=-1, temperature=1.0
         >>> [float(v) for v in softmax_gradient([0.25, 0.25, 0.5], [4.0, 0.0, 0.0])]
         [0.75, -0.25, -0.5]
     """
-    p, dp = arguments.as_float(probabilities, output_gradient)
+    p, dp = arguments.as_float(probabilities=probabilities, output_gradient=output_gradient)
     if tuple(p.shape) != tuple(dp.shape):
         raise ValueError(
             f"output_gradient must have the shape of probabilities {tuple(p.shape)}, "
             f"got {tuple(dp.shape)}."
         )
-    _require_axis("probabilities", p, axis)
-    _require_temperature(temperature)
+    axis = arguments.as_axis(axis, "probabilities", p)
+    temperature = arguments.number("temperature", temperature, above=0)
     return p * (dp - ops.sum(p * dp, axis=axis, keepdims=True)) / temperature

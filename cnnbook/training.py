@@ -3,30 +3,30 @@
 Chapter: ``notebooks/12_training.ipynb``.
 """
 
-import math
+from types import SimpleNamespace
 
-import keras
 from keras import ops
 
-from cnnbook._shared import arguments
-from cnnbook._training.batches import epochs_of, floats
-from cnnbook._training.run import Run
+from cnnbook._training import optimizers
+from cnnbook._training.batches import as_floats, as_tensor, batches_of, each
+from cnnbook._training.callbacks import Callbacks
+from cnnbook._training.checks import integer
+from cnnbook._training.losses import loss_of
+from cnnbook._training.run import Preparation, Run
 from cnnbook._training.steps import value_outputs_gradients
 
 __all__ = ["train", "value_and_gradients"]
 
 
-def _require_arguments(epochs, batch_size, save_every, patience, validation_data, optimizer):
-    arguments.positive_int("epochs", epochs)
-    arguments.positive_int("batch_size", batch_size)
+def _settings(epochs, batch_size, save_every, patience, seed, verbose):
+    """The numbers of a run, checked."""
+    checked = SimpleNamespace(seed=integer("seed", seed))
+    checked.verbose = integer("verbose", verbose, most=2)
+    checked.epochs = integer("epochs", epochs, least=1)
+    checked.batch_size = integer("batch_size", batch_size, least=1)
     for name, value in (("save_every", save_every), ("patience", patience)):
-        if value is not None:
-            arguments.positive_int(name, value)
-    if patience is not None and validation_data is None:
-        raise ValueError(f"patience={patience} needs validation_data to judge by.")
-    rate = float(ops.convert_to_numpy(optimizer.learning_rate))
-    if not rate >= 0 or math.isinf(rate):
-        raise ValueError(f"optimizer must have a learning rate of at least 0, got {rate}.")
+        setattr(checked, name, None if value is None else integer(name, value, least=1))
+    return checked
 
 
 def value_and_gradients(model, loss_fn, x, y):
@@ -66,9 +66,12 @@ def value_and_gradients(model, loss_fn, x, y):
         >>> float(loss), float(slope[0, 0]), float(bias[0])  # errors 1 and 5
         (13.0, 16.0, 6.0)
     """
-    x, y = floats(x), ops.convert_to_tensor(y)
-    loss, _, gradients = value_outputs_gradients(model, loss_fn, x, y)
-    return loss, list(gradients)
+    trained = model.trainable_variables
+    loss, _, gradients = value_outputs_gradients(
+        model, loss_fn, each(as_floats, x), each(as_tensor, y)
+    )
+    pairs = zip(gradients, trained, strict=True)
+    return loss, [ops.zeros_like(v) if g is None else g for g, v in pairs]
 
 
 def train(
@@ -82,6 +85,7 @@ def train(
     preprocess=None,
     augment=None,
     validation_data=None,
+    callbacks=(),
     checkpoint=None,
     save_every=None,
     patience=None,
@@ -156,26 +160,17 @@ def train(
         >>> {name: len(values) for name, values in history.items()}
         {'loss': 3, 'accuracy': 3}
     """
-    optimizer = keras.optimizers.get(optimizer)
-    _require_arguments(epochs, batch_size, save_every, patience, validation_data, optimizer)
-    scaled = keras.optimizers.LossScaleOptimizer
-    if model.dtype_policy.name == "mixed_float16" and not isinstance(optimizer, scaled):
-        optimizer = scaled(optimizer)
-    optimizer.build(model.trainable_variables)
-    if isinstance(seed, bool) or not hasattr(seed, "__index__") or seed < 0:
-        raise ValueError(f"seed must be an integer of at least 0, got {seed!r}.")
-    call = {"seed": seed, "batch_size": batch_size, "patience": patience}
-    call["backend"] = keras.backend.backend()
-    run = Run(model, loss, optimizer, preprocess, augment, call)
-    batches, count = epochs_of("data", data, batch_size)
+    settings = _settings(epochs, batch_size, save_every, patience, seed, verbose)
+    if settings.patience is not None and validation_data is None:
+        raise ValueError(f"patience={patience} needs validation_data to judge by.")
+    training = batches_of("data", data, settings.batch_size)
     validation = None
     if validation_data is not None:
-        validation, _ = epochs_of("validation_data", validation_data, batch_size)
-    if checkpoint is not None:
-        run.resume(checkpoint)
-    while run.epoch < epochs and not run.has_stopped(patience):
-        run.train_epoch(batches, count, f"Epoch {run.epoch + 1}/{epochs}", verbose, save_every)
-        run.end_epoch(validation, patience, verbose)
-    if run.best is not None:
-        model.set_weights(run.best)
-    return run.history
+        validation = batches_of("validation_data", validation_data, settings.batch_size)
+    loss = loss_of(loss)
+    optimizer = optimizers.ready(optimizer, model)
+    prepare = Preparation(preprocess, augment, settings.seed)
+    shown = {"verbose": settings.verbose, "epochs": settings.epochs, "steps": training.count}
+    called = Callbacks(callbacks, model, **shown)
+    run = Run(model, loss, optimizer, prepare, called, settings)
+    return run.go(training, validation, checkpoint)

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from cnnbook._training import checkpoints
+from cnnbook.pruning import MagnitudePruning
 from cnnbook.training import train
 
 
@@ -32,6 +33,16 @@ def jitter(images, *, seed):
     return images + 0.1 * keras.random.normal(images.shape, seed=seed)
 
 
+def callbacks():
+    """Two that remember, one of which ends the run before its last epoch."""
+    pruning = MagnitudePruning(0.8, begin=3, end=29, frequency=3)
+    plateau = keras.callbacks.ReduceLROnPlateau("loss", patience=1, min_delta=0.1, verbose=0)
+    early = keras.callbacks.EarlyStopping(  # by this delta no epoch is better than the first
+        "val_loss", min_delta=10, patience=5, restore_best_weights=True
+    )
+    return [plateau, early, pruning]
+
+
 def run(model, folder, epochs=8):
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(40, 6, 6, 1)).astype("float32"), rng.integers(0, 3, size=40)
@@ -44,6 +55,7 @@ def run(model, folder, epochs=8):
         batch_size=8,
         augment=jitter,
         validation_data=(x[:10], y[:10]),
+        callbacks=callbacks(),
         patience=epochs,
         checkpoint=folder,
         save_every=2,
@@ -57,16 +69,16 @@ def kill():
 
 def kill_while_writing(calls=3):
     """Lets `calls` checkpoints pass and dies with the next file half written."""
-    save = checkpoints._State.save_weights
+    write = checkpoints._write_arrays
     count = iter(range(calls + 1))
 
-    def half(self, path):
-        save(self, path)
+    def half(path, arrays):
+        write(path, arrays)
         if next(count) == calls:
             os.truncate(path, path.stat().st_size // 2)
             kill()
 
-    checkpoints._State.save_weights = half
+    checkpoints._write_arrays = half
 
 
 def kill_before_renaming(calls=3):

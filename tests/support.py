@@ -62,3 +62,19 @@ def compiled(function):
     import torch
 
     return torch.compile(function, backend="eager")
+
+
+def damaged(content, count, seed=0):
+    """So many copies of a file's bytes: cut off, with flipped bits, with a piece overwritten."""
+    rng = np.random.default_rng(seed)
+    for i in range(count):
+        copy = bytearray(content)
+        if i % 3 == 0:
+            copy = copy[: rng.integers(len(content))]
+        elif i % 3 == 1:
+            for place in rng.integers(len(content), size=1 + i % 5):
+                copy[place] ^= 1 << rng.integers(8)
+        else:
+            start = rng.integers(len(content))
+            copy[start : start + 16] = rng.bytes(len(copy[start : start + 16]))
+        yield bytes(copy)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from keras import ops
 from support import compiled, drawn, precise_dtype, to_numpy, vjp
 
-from cnnbook import augmentation
+from cnnbook._images import draws
 from cnnbook.augmentation import (
     Augmentation,
     adjust_colors,
@@ -622,7 +622,7 @@ def test_cutmix_rectangles():
     x = numbered(n, size, size)
     y = np.eye(n)
     mixed = to_numpy(cutmix(x, y, alpha=1.0, seed=4)[0])
-    weights, _, (down, right) = augmentation._mixing(ops.convert_to_tensor(x), 1.0, 4)
+    weights, _, (down, right) = draws.mixing(ops.convert_to_tensor(x), 1.0, 4)
     weights, down, right = (to_numpy(v).astype("float64") for v in (weights, down, right))
     sizes = np.floor(size * np.sqrt(1 - weights))
     checked = 0
@@ -943,7 +943,10 @@ def test_rejects_rank_and_layout(name):
 @pytest.mark.parametrize("name", [n for n in CALLS if n not in ("rotate", "adjust_colors")])
 @pytest.mark.parametrize("seed", [-1, 1.5, None, "a", True])
 def test_rejects_seed(name, seed):
-    message = f"seed must be an int of at least 0 or a keras.random.SeedGenerator, got {seed!r}"
+    message = (
+        "seed must be an integer from 0 to 4294967295 or a keras.random.SeedGenerator, "
+        f"got {seed!r}"
+    )
     with pytest.raises(ValueError, match=re.escape(message)):
         CALLS[name](X, seed=seed)
 
@@ -983,43 +986,49 @@ def test_rejects_fill(name, fill):
     [
         (
             lambda: random_crop(X, padding=-1, seed=0),
-            "padding must be an int of at least 0, got -1",
+            "padding must be an integer of at least 0, got -1",
         ),
         (
             lambda: random_crop(X, padding=1.5, seed=0),
-            "padding must be an int of at least 0, got 1.5",
+            "padding must be an integer of at least 0, got 1.5",
         ),
         (
             lambda: random_crop(X, padding=True, seed=0),
-            "padding must be an int of at least 0, got True",
+            "padding must be an integer of at least 0, got True",
         ),
         (lambda: random_flip(X, horizontal=1, seed=0), "horizontal must be True or False, got 1"),
         (lambda: random_flip(X, vertical="no", seed=0), "vertical must be True or False, got 'no'"),
         (
             lambda: random_rotation(X, 181, seed=0),
-            "degrees must be a number in [0, 180], got 181",
+            "degrees must be a finite number of at least 0 and at most 180, got 181",
         ),
-        (lambda: random_rotation(X, -1, seed=0), "degrees must be a number in [0, 180], got -1"),
+        (
+            lambda: random_rotation(X, -1, seed=0),
+            "degrees must be a finite number of at least 0 and at most 180, got -1",
+        ),
         (
             lambda: random_rotation(X, None, seed=0),
-            "degrees must be a number in [0, 180], got None",
+            "degrees must be a finite number of at least 0 and at most 180, got None",
         ),
         (lambda: rotate(X, math.nan), "angles must be a finite number, got nan"),
         (lambda: rotate(X, [1.0, 2.0, 3.0]), "angles must be a number or have shape (2,), got"),
         (lambda: rotate(X, [[1.0, 2.0]]), "have shape (2,), got shape (1, 2)"),
         (
             lambda: color_jitter(X, contrast=1.5, seed=0),
-            "contrast must be a number in [0, 1], got 1.5",
+            "contrast must be a finite number of at least 0 and at most 1, got 1.5",
         ),
         (
             lambda: color_jitter(X, brightness=-0.1, seed=0),
-            "brightness must be a number in [0, 1], got -0.1",
+            "brightness must be a finite number of at least 0 and at most 1, got -0.1",
         ),
         (
             lambda: color_jitter(X, saturation=math.nan, seed=0),
-            "saturation must be a number in [0, 1], got nan",
+            "saturation must be a finite number of at least 0 and at most 1, got nan",
         ),
-        (lambda: color_jitter(X, hue=0.6, seed=0), "hue must be a number in [0, 0.5], got 0.6"),
+        (
+            lambda: color_jitter(X, hue=0.6, seed=0),
+            "hue must be a finite number of at least 0 and at most 0.5, got 0.6",
+        ),
         (
             lambda: color_jitter(X.astype("uint8"), seed=0),
             "images must be floats from 0 to 1, got dtype uint8",
@@ -1039,16 +1048,19 @@ def test_rejects_fill(name, fill):
         (lambda: adjust_colors(X[..., :2]), "images must have 1 or 3 channels, got 2"),
         (
             lambda: adjust_colors(X, brightness=-1),
-            "brightness must be a number in [0, inf], got -1",
+            "brightness must be a finite number of at least 0, got -1",
         ),
-        (lambda: adjust_colors(X, hue=0.7), "hue must be a number in [-0.5, 0.5], got 0.7"),
+        (
+            lambda: adjust_colors(X, hue=0.7),
+            "hue must be a finite number of at least -0.5 and at most 0.5, got 0.7",
+        ),
         (
             lambda: adjust_colors(X, contrast=[1.0, 1.0, 1.0]),
             "contrast must be a number or have shape (2,), got shape (3,)",
         ),
         (
             lambda: random_erasing(X, probability=1.1, seed=0),
-            "probability must be a number in [0, 1], got 1.1",
+            "probability must be a finite number of at least 0 and at most 1, got 1.1",
         ),
         (lambda: random_erasing(X, area=(0, 0.5), seed=0), "got (0, 0.5)"),
         (lambda: random_erasing(X, area=(0.5, 1.5), seed=0), "area must be two numbers"),
@@ -1061,7 +1073,7 @@ def test_rejects_fill(name, fill):
         ),
         (lambda: Augmentation(), "transforms must hold at least one function, got none"),
         (lambda: Augmentation(random_flip, 3), "transforms must be callable, got 3"),
-        (lambda: Augmentation(random_flip, seed=-2), "seed must be an int of at least 0"),
+        (lambda: Augmentation(random_flip, seed=-2), "seed must be an integer of at least 0"),
         (lambda: Augmentation(random_flip)(X, seed=0.5), "SeedGenerator, got 0.5"),
         (lambda: Augmentation(random_flip).set_state([1]), "state must be two integers, got"),
         (
@@ -1078,7 +1090,7 @@ def test_rejects(call, message):
 @pytest.mark.parametrize("mix", [mixup, cutmix])
 @pytest.mark.parametrize("alpha", [0, -1.0, math.nan, math.inf, None, True])
 def test_rejects_alpha(mix, alpha):
-    message = f"alpha must be a positive finite number, got {alpha!r}"
+    message = f"alpha must be a finite number above 0, got {alpha!r}"
     with pytest.raises(ValueError, match=re.escape(message)):
         mix(X, Y, alpha=alpha, seed=0)
 

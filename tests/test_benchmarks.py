@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import _worker, compression, training
+from benchmarks import _worker, compression, convolution, pages, training
 
 
 def rates(*values):
@@ -224,3 +224,75 @@ def test_a_worker_takes_turns_until_it_ends():
     with pytest.raises(RuntimeError, match="the process for test has ended"):
         worker.ask("unknown")
     worker.close()
+
+
+# conv2d beside ops.conv
+
+
+@pytest.fixture
+def layers():
+    return json.loads((convolution.measure.RESULTS / "convolution.json").read_text("utf-8"))[
+        "torch"
+    ]
+
+
+def test_convolution_is_judged_by_its_mean_and_its_slowest_layer(monkeypatch):
+    monkeypatch.setattr(convolution.measure, "backend", lambda: "torch")
+    means = {"forward eager": {"ops.conv": 1.5, "largest": 3.1}, "gradients eager": {"ops.conv": 2}}
+    rows = {row["what"]: row for row in convolution._judge({"means": means})}
+    assert rows["forward eager"]["met"] and rows["gradients eager"]["met"]
+    assert not rows["forward eager, largest"]["met"]
+    means["forward eager"]["largest"] = 2.9
+    rows = {row["what"]: row for row in convolution._judge({"means": means})}
+    assert rows["forward eager, largest"] == {
+        "what": "forward eager, largest",
+        "measured": 2.9,
+        "target": 3.0,
+        "met": True,
+    }
+
+
+def test_depthwise_layers_have_no_matrix_product():
+    names = [
+        name
+        for name, (shape, *_, groups) in convolution.LAYERS.items()
+        if convolution._is_depthwise({"images": shape, "groups": groups})
+    ]
+    assert names == [name for name in convolution.LAYERS if "depthwise" in name]
+
+
+def test_convolution_is_reported(layers):
+    layers["layers"][1]["bare product"] = 2.25
+    text = convolution.report("torch", layers)
+    assert "matrix product 165 GFLOP/s" in text
+    row = next(line for line in text.splitlines() if line.startswith("| spec CNN, layer 2"))
+    assert row.endswith("| 59 | 36% | 2.25 | 1e-06 |")
+    assert "| forward eager | 64 | 351 | 198 | 1.58 | 1.77 |" in text
+    assert "88 ns per multiplication" in text
+
+
+def test_bare_product_is_as_large_as_the_layer():
+    layer = ((2, 6, 6, 4), 3, 8, 2, 1, 2)
+    arrays = convolution._arrays(layer, np.random.default_rng(0))
+    assert 0 < convolution._bare_product(layer, arrays, 1) < math.inf
+
+
+def test_pages_are_summarized():
+    seconds = {"a.html": [2.0, 1.0, 4.0], "book/equations.html": [3.0, 3.0, 3.5]}
+    found = pages.summarize(seconds, {"a.html": 1_500_000, "book/equations.html": 2_000})
+    assert found["a.html"] == {
+        "seconds": 2.0,
+        "fastest": 1.0,
+        "slowest": 4.0,
+        "target": 3.0,
+        "kilobytes": 1500.0,
+    }
+    assert found["book/equations.html"]["target"] == 4.0
+
+
+def test_the_stored_record_of_pages_is_reported_as_here():
+    path = pages.measure.RESULTS / "pages.json"
+    record = json.loads(path.read_text("utf-8"))
+    assert pages.table(record) == path.with_suffix(".md").read_text("utf-8")
+    assert "book/equations.html" in record["pages"]
+    assert len(record["pages"]) >= 17

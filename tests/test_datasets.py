@@ -7,11 +7,15 @@ import os
 import pickle
 import subprocess
 import sys
+import time
+import tracemalloc
 import warnings
+import zipfile
 
 import keras
 import numpy as np
 import pytest
+from support import damaged
 
 from cnnbook import _shapes, datasets
 from cnnbook._shared import files
@@ -108,6 +112,13 @@ def test_shapes_come_with_masks_boxes_and_another_stream_for_the_test():
     assert data.masks_test.shape == (250, 32, 32) and data.boxes_test.shape == (250, 4)
     same = (data.x_test[:, None, ::8, ::8] == data.x_train[None, :250, ::8, ::8]).all((2, 3, 4))
     assert not same.any()
+
+
+def test_a_thousand_drawn_scenes_are_the_default_test():
+    data = load("shapes", train=1)
+    assert data.x_train.shape == (1, 32, 32, 3) and data.x_test.shape == (1000, 32, 32, 3)
+    first = load("shapes", train=0, test=1, seed=0)
+    np.testing.assert_array_equal(data.x_test[:1], first.x_test)
 
 
 def test_a_dataset_is_frozen_and_prints_briefly():
@@ -247,11 +258,23 @@ def test_no_shapes_at_all():
         ({"count": True}, "count must be .* got True"),
         ({"seed": -3}, "seed must be an integer of at least 0, got -3"),
         ({"seed": None}, "seed must be an integer of at least 0, got None"),
-        ({"difficulty": 1.5}, "difficulty must be a number from 0 to 1, got 1.5"),
-        ({"difficulty": "hard"}, "difficulty must be a number from 0 to 1, got 'hard'"),
+        (
+            {"difficulty": 1.5},
+            "difficulty must be a finite number of at least 0 and at most 1, got 1.5",
+        ),
+        (
+            {"difficulty": "hard"},
+            "difficulty must be a finite number of at least 0 and at most 1, got 'hard'",
+        ),
         ({"difficulty": float("nan")}, "difficulty must be .* got nan"),
-        ({"rotation": -1}, "rotation must be a number from 0 to 180, got -1"),
-        ({"rotation": 181}, "rotation must be a number from 0 to 180, got 181"),
+        (
+            {"rotation": -1},
+            "rotation must be a finite number of at least 0 and at most 180, got -1",
+        ),
+        (
+            {"rotation": 181},
+            "rotation must be a finite number of at least 0 and at most 180, got 181",
+        ),
     ],
 )
 def test_shapes_out_of_range(options, message):
@@ -517,7 +540,7 @@ def wrong(**changes):
         (wrong(y_test=np.array([0, 1, 2, -1])), "y_test are not labels from 0 to 9"),
         (wrong(y_test=np.zeros((4, 32, 32), "uint8")), "y_test are not labels from 0 to 9"),
         (wrong(masks_train=np.zeros((6, 32, 31), "uint8")), r"masks_train is uint8 \(6, 32, 31\)"),
-        (wrong(y_train=np.array([{}] * 6)), "Object arrays cannot be loaded"),
+        (wrong(y_train=np.array([{}] * 6)), "y_t[a-z]* holds Python objects"),
     ],
 )
 def test_a_file_of_the_wrong_form_is_damage(cifar10, cache, arrays, message):
@@ -546,6 +569,148 @@ def test_a_damaged_file_of_ones_own_cannot_be_fetched(cache):
     ):
         load("mine")
     assert not isinstance(caught.value, ValueError)
+
+
+@pytest.mark.parametrize("damage", [replace_with_pickle, replace_with_npy])
+def test_nobody_is_told_to_load_pickles(cifar10, cache, damage):
+    load("cifar10")
+    (cache / "cifar10.npz.sha256").unlink()
+    damage(cache / "cifar10.npz")
+    with pytest.warns(UserWarning, match="it is not an .npz file") as seen:
+        load("cifar10")
+    assert "pickle" not in str(seen[0].message)
+
+
+def npy(header, content=b""):
+    """An array file with a header of one's own."""
+    header = header.ljust(117).encode() + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + content
+
+
+def archive(path, packing=zipfile.ZIP_STORED, **members):
+    with zipfile.ZipFile(path, "w", packing) as bundle:
+        for name, content in members.items():
+            bundle.writestr(f"{name}.npy", content)
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        (
+            "{'descr': '|u1', 'fortran_order': False, 'shape': (100000000, 100000)}",
+            r"x_train says that it is uint8 \(100000000, 100000\), 10,000,000,000,000 bytes, but",
+        ),
+        ("{'descr': '<U90000', 'fortran_order': False, 'shape': (9,)}", "but it holds 3"),
+        ("{'descr': '|u1', 'fortran_order': False, 'shape': (-3,)}", "but it holds 3"),
+        ("{'descr': '|u1', 'fortran_order': False, 'shape': (2,)}", "2 bytes, but it holds 3"),
+        ("{'descr': '|O', 'fortran_order': False, 'shape': (3,)}", "x_train holds Python objects"),
+        ("{'descr': '|u1', 'shape': (3,)}", "Header does not contain the correct keys"),
+        ("no header", "Cannot parse header"),
+    ],
+)
+def test_a_header_that_lies_is_damage(cache, header, message):
+    archive(cache / "mine.npz", x_train=npy(header, b"123"))
+    before = (cache / "mine.npz").read_bytes()
+    with (
+        pytest.warns(UserWarning, match=message),
+        pytest.raises(DatasetUnavailable, match="was damaged"),
+    ):
+        load("mine")
+    assert names_in(cache) == ["mine.npz.damaged-1"]
+    assert (cache / "mine.npz.damaged-1").read_bytes() == before
+
+
+def test_a_bomb_is_not_unpacked(cache):
+    shape = (2**17, 32, 32)  # 128 MiB of zeros
+    header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}}}"
+    archive(cache / "mine.npz", zipfile.ZIP_DEFLATED, x_train=npy(header, bytes(2**27)))
+    assert (cache / "mine.npz").stat().st_size < 2**18
+    tracemalloc.start()
+    with (
+        pytest.warns(
+            UserWarning, match=r"its 1..,... bytes would become 134,217,856 when unpacked"
+        ),
+        pytest.raises(DatasetUnavailable, match="was damaged"),
+    ):
+        load("mine")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**24
+
+
+def test_another_packing_is_damage(cache):
+    header = "{'descr': '|u1', 'fortran_order': False, 'shape': (3,)}"
+    archive(cache / "mine.npz", zipfile.ZIP_LZMA, x_train=npy(header, b"123"))
+    with (
+        pytest.warns(UserWarning, match="x_train is packed in a way that NumPy does not write"),
+        pytest.raises(DatasetUnavailable),
+    ):
+        load("mine")
+
+
+def pipe(path):
+    os.mkfifo(path)
+
+
+def device(path):
+    path.symlink_to("/dev/zero")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it has neither")
+@pytest.mark.parametrize("make", [pipe, device])
+@pytest.mark.parametrize("name", ["cifar10.npz", "cifar10.npz.sha256"])
+def test_what_is_no_file_is_not_waited_for(cifar10, cache, make, name):
+    load("cifar10")
+    (cache / name).unlink()
+    make(cache / name)
+    with pytest.raises(DatasetUnavailable, match=f"cannot be read: .*not a regular.*{name}"):
+        load("cifar10")
+    assert cifar10.calls == 1 and names_in(cache) == ["cifar10.npz", "cifar10.npz.sha256"]
+
+
+def same_or_told(cache, expected):
+    """Loads a set whose files may be damaged: the same arrays, or a warning and all bytes kept."""
+    before = {path.name: path.read_bytes() for path in cache.iterdir()}
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        try:
+            data = load("mine")
+        except DatasetUnavailable:
+            assert [str(w.message) for w in told if "mine.npz is damaged" in str(w.message)]
+            kept = {p.name.replace(".damaged-1", ""): p.read_bytes() for p in cache.iterdir()}
+            assert {k: v for k, v in kept.items() if k in before} == before
+            return False
+    assert not told
+    for key in datasets.ARRAYS:
+        np.testing.assert_array_equal(getattr(data, key), expected[key])
+    return True
+
+
+@pytest.mark.parametrize("name", ["mine.npz", "mine.npz.sha256", "without a checksum"])
+def test_a_damaged_file_gives_the_same_or_is_told(tmp_path, monkeypatch, name):
+    cache, arrays = tmp_path / "data", own_arrays()
+    monkeypatch.setenv("CNNBOOK_DATA", str(cache))
+    files.write(cache / "mine.npz", arrays)
+    if name == "without a checksum":
+        (cache / "mine.npz.sha256").unlink()
+        name = "mine.npz"
+    whole = {path.name: path.read_bytes() for path in cache.iterdir()}
+    assert same_or_told(cache, arrays)
+    same, seconds = 0, []
+    tracemalloc.start()
+    for content in damaged(whole[name], 60):
+        for path in cache.iterdir():
+            path.unlink()
+        for other, kept in whole.items():
+            (cache / other).write_bytes(kept)
+        (cache / name).write_bytes(content)
+        start = time.process_time()
+        same += same_or_told(cache, arrays)
+        seconds.append(time.process_time() - start)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert same < 30 and max(seconds) < 1 and peak < 2**24
+    assert list(tmp_path.iterdir()) == [cache]
 
 
 # Keras's own download, its transfer replaced
@@ -742,14 +907,14 @@ def test_a_file_that_another_process_set_aside(cifar10, cache, monkeypatch):
 def test_a_reader_keeps_its_file_while_another_process_replaces_it(cifar10, cache, monkeypatch):
     load("cifar10")
     path = cache / "cifar10.npz"
-    original = np.load
+    original = np.lib.format.read_array
 
     def replaced_meanwhile(file, **options):
         path.unlink()
         path.write_text("half")
         return original(file, **options)
 
-    monkeypatch.setattr(np, "load", replaced_meanwhile)
+    monkeypatch.setattr(np.lib.format, "read_array", replaced_meanwhile)
     np.testing.assert_array_equal(load("cifar10").x_train, cifar10.x[0])
 
 
@@ -824,7 +989,7 @@ def test_out_of_memory_is_not_damage(cifar10, cache, monkeypatch):
     def no_memory(*arguments, **options):
         raise MemoryError
 
-    monkeypatch.setattr(np, "load", no_memory)
+    monkeypatch.setattr(np.lib.format, "read_array", no_memory)
     with pytest.raises(MemoryError):
         load("cifar10")
     assert names_in(cache) == ["cifar10.npz", "cifar10.npz.sha256"]
@@ -840,7 +1005,7 @@ def test_pickles_are_never_run(cifar10, cache):
     buffer = io.BytesIO()
     np.savez(buffer, **{**own_arrays(shape=(32, 32, 3)), "y_test": np.array([Bomb()] * 4)})
     (cache / "cifar10.npz").write_bytes(buffer.getvalue())
-    with pytest.warns(UserWarning, match="Object arrays cannot be loaded"):
+    with pytest.warns(UserWarning, match="y_t[a-z]* holds Python objects"):
         load("cifar10")
     assert not (cache / "exploded").exists()
 

@@ -1,10 +1,15 @@
 """Tests for `cnnbook.deployment` (chapter 17): files, what runs them, what measures them."""
 
+import hashlib
+import importlib
 import json
 import os
 import statistics
 import subprocess
 import sys
+import tempfile
+import time
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -12,10 +17,10 @@ import pytest
 from keras import layers, ops
 from networks import NETWORKS, SHAPE, images, network
 from sklearn import metrics
-from support import to_numpy
+from support import damaged, to_numpy
 
 from cnnbook import deployment
-from cnnbook._networks import quantized_layers
+from cnnbook._deploy import process, running
 from cnnbook.datasets import load
 from cnnbook.deployment import (
     latency,
@@ -168,6 +173,17 @@ def test_every_image_runs_whatever_the_batch(folder, plain_files):
     np.testing.assert_array_equal(run_litert(four, x), one_by_one)
     np.testing.assert_array_equal(run_litert(four, x, threads=2), one_by_one)
     assert run_litert(four, x[:0]).shape == (0, 5)
+
+
+@quick
+def test_a_number_for_each_image_in_batches_that_are_not_full(folder):
+    x = keras.Input((4,))
+    model = keras.Model(x, ops.squeeze(layers.Dense(1)(x), axis=-1))
+    path = to_litert(model, folder / "numbers.tflite", batch_size=np.int64(4))
+    given = np.random.default_rng(0).normal(size=(6, 4)).astype("float32")
+    got = run_litert(path, given, threads=np.int64(1))
+    assert got.shape == (6,)
+    np.testing.assert_allclose(got, outputs(model, given), atol=1e-5)
 
 
 @quick
@@ -344,7 +360,6 @@ def test_a_model_is_left_as_it_was(folder):
     for weight, value in zip(model.weights, before, strict=True):
         np.testing.assert_array_equal(to_numpy(weight), value)
     np.testing.assert_array_equal(outputs(model, images()), expected)
-    assert not quantized_layers._exporting
 
 
 def test_pruned_quantized_and_run(folder):
@@ -384,6 +399,182 @@ def test_pruned_quantized_and_run(folder):
     assert len(kernels) == 3
     zeros = sum(np.sum(k == 0) for k in kernels) / sum(k.size for k in kernels)
     assert 0.5 <= zeros < 0.6  # what was pruned is zero in the file, and little else
+
+
+# Files of integers only
+
+
+def with_odd(*layers_between, last="last"):
+    """A network with layers whose place in the middle is where LiteRT may lack integers."""
+    first = layers.Conv2D(4, 3, name="first")
+    ends = [layers.Flatten(), layers.Dense(3, name=last)]
+    return keras.Sequential([keras.Input(SHAPE), first, *layers_between, *ends])
+
+
+def relu_with_both():
+    return with_odd(layers.ReLU(name="relu"), layers.ReLU(6.0, negative_slope=0.1, name="relu_1"))
+
+
+def softmax_of_images():
+    odd = layers.Softmax(axis=(1, 2), name="softmax")
+    return keras.Sequential([keras.Input(SHAPE), layers.Conv2D(4, 3), odd])
+
+
+def sine():
+    return with_odd(layers.Activation(keras.ops.sin, name="sine"))
+
+
+def nested_sine():
+    odd = layers.Activation(keras.ops.sin, name="sine")
+    inner = keras.Sequential([keras.Input((6, 6, 4)), odd], name="inner")
+    return with_odd(inner)
+
+
+def sine_at_the_end():
+    odd = layers.Activation(keras.ops.sin, name="sine")
+    return keras.Sequential([keras.Input(SHAPE), *with_odd().layers, odd])
+
+
+@quick
+@pytest.mark.parametrize("write, suffix", [(to_litert, ".tflite"), (to_onnx, ".onnx")])
+@pytest.mark.parametrize("make, name", [(relu_with_both, "relu_1"), (softmax_of_images, "softmax")])
+def test_a_layer_without_integers_is_named(write, suffix, make, name, tmp_path):
+    # As quantize_after_training would leave it, if it knew no better than the converter.
+    model = quantize_after_training(make(), images(), skip=[name])
+    path = tmp_path / f"file{suffix}"
+    with pytest.raises(ValueError, match=f"no integers for: '{name}'. Replace"):
+        write(model, path)
+    assert not list(tmp_path.iterdir())
+    assert write(model, path, skip=[name]) == path
+
+
+@quick
+@pytest.mark.parametrize("quantizer", deployment.QUANTIZERS)
+@pytest.mark.parametrize("make", [sine, nested_sine, sine_at_the_end])
+def test_a_float_model_with_a_layer_without_integers(make, quantizer, tmp_path):
+    options = {"calibration_images": images(), "quantizer": quantizer}
+    path = tmp_path / "file.tflite"
+    with pytest.raises(ValueError, match="no integers for: 'sine'. Replace"):
+        to_litert(make(), path, **options)
+    assert not list(tmp_path.iterdir())
+    to_litert(make(), path, **options, skip=["sine"])
+    assert "float32" in types(path)
+
+
+@quick
+def test_a_layer_left_float_may_move_floats_through_others(folder):
+    """Flattening before the last layer is of floats, too, and nobody's fault."""
+    ready = quantize_after_training(with_odd(layers.MaxPooling2D()), images(), skip=["last"])
+    path = to_litert(ready, folder / "moved.tflite")
+    assert ends(path)[2]["dtype"] == np.float32
+    assert parity(ready, path, images())["max_difference"] < 1e-4
+
+
+@pytest.mark.parametrize(
+    "skip, message",
+    [
+        ("last", "skip must be a list of names, got 'last'"),
+        ([3], r"skip must be a list of names, got \[3\]"),
+        (["other"], r"skip names \['other'\], but '.*' has \['first', 'flatten.*', 'last'\]"),
+    ],
+)
+@pytest.mark.parametrize("write, suffix", [(to_litert, ".tflite"), (to_onnx, ".onnx")])
+def test_errors_of_skip(write, suffix, skip, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        write(with_odd(), tmp_path / f"file{suffix}", skip=skip)
+
+
+def test_the_other_process_refuses_as_this_one_does(tmp_path, monkeypatch):
+    model = quantize_after_training(softmax_of_images(), images(), skip=["softmax"])
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    with pytest.raises(ValueError, match="no integers for: 'softmax'. Replace"):
+        to_litert(model, tmp_path / "file.tflite")
+    assert not list(tmp_path.iterdir())
+
+
+# Damaged files
+
+
+def test_a_damaged_file_gives_the_same_or_is_told(plain_files, tmp_path):
+    files = {f"{name}.tflite": path for name, (_, path) in plain_files.items()}
+    files["float.onnx"] = to_onnx(plain_files["float"][0], tmp_path / "float.onnx")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    np.save(folder / "images.npy", images(2))
+    for name, path in files.items():
+        (folder / f"whole_{name}").write_bytes(path.read_bytes())
+        for i, content in enumerate(damaged(path.read_bytes(), 60)):
+            (folder / f"damaged_{i:02d}_whole_{name}").write_bytes(content)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    program = Path(__file__).with_name("fuzzed_files.py")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, str(program), str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    results = json.loads(done.stdout.splitlines()[-1])
+    assert len(results) == 180
+    assert {result for *_, result in results} <= {"ValueError", 0.0}
+    assert sum(result == "ValueError" for *_, result in results) > 150
+    assert max(seconds for _, seconds, *_ in results) < 1
+    assert sum(mebibytes for *_, mebibytes, _ in results) < 200
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize("run", [run_litert, latency, peak_memory, parity])
+def test_a_flipped_bit_is_told_by_the_file_itself(run, int8_file, tmp_path):
+    path = tmp_path / "flipped.tflite"
+    content = bytearray(int8_file.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    options = {run_litert: (images(),), parity: (path, images())}.get(run, ())
+    with pytest.raises(ValueError, match="flipped.tflite' is damaged: its bytes do not match"):
+        run(path, *options)
+
+
+def test_other_readers_pass_over_the_checksum(int8_file, plain_files, tmp_path):
+    bare = tmp_path / "bare.tflite"
+    bare.write_bytes(int8_file.read_bytes()[:-80])
+    np.testing.assert_array_equal(run_litert(bare, images(4)), run_litert(int8_file, images(4)))
+    path = to_onnx(plain_files["float"][0], tmp_path / "file.onnx")
+    entry = onnx.load(path).metadata_props[-1]
+    body = path.read_bytes()[:-80]
+    assert (entry.key, entry.value) == ("cnnbook256", hashlib.sha256(body).hexdigest())
+
+
+def pipe(path):
+    os.mkfifo(path)
+
+
+def device(path):
+    path.symlink_to("/dev/zero")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it has neither")
+@pytest.mark.parametrize("make", [pipe, device, Path.mkdir])
+def test_what_is_no_file_is_not_waited_for(make, tmp_path):
+    for run, suffix in ((run_litert, ".tflite"), (run_onnx, ".onnx")):
+        path = tmp_path / f"file{suffix}"
+        make(path)
+        with pytest.raises(ValueError, match=f"got '.*file{suffix}': .*not a regular file"):
+            run(path, images())
+        with pytest.raises(ValueError, match=f"got '.*file{suffix}': .*not a regular file"):
+            latency(path)
+    if make is not Path.mkdir:
+        with pytest.raises(ValueError, match="cannot be written: there is something else than a"):
+            to_litert(single(), tmp_path / "file.tflite")
+
+
+@pytest.mark.parametrize("path", [None, 7, b"file.tflite", "a\0.tflite", ""])
+def test_what_is_no_path(path):
+    for call in (
+        lambda: run_litert(path, images()),
+        lambda: run_onnx(path, images()),
+        lambda: peak_memory(path),
+        lambda: to_litert(single(), path),
+        lambda: to_onnx(single(), path),
+    ):
+        with pytest.raises(ValueError, match="path must be a string or a path, got"):
+            call()
 
 
 # ONNX files
@@ -437,7 +628,7 @@ def test_the_other_process_writes_the_same_file(folder, monkeypatch):
 def test_without_tensorflow_one_is_told(folder, monkeypatch):
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
     monkeypatch.delenv("CNNBOOK_PYTHON_TENSORFLOW", raising=False)
-    monkeypatch.setattr(deployment.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"cnnbook\[tensorflow\].*CNNBOOK_PYTHON_TENSORFLOW"):
         to_litert(single(), folder / "never.tflite")
     assert not (folder / "never.tflite").exists()
@@ -469,7 +660,6 @@ def test_what_the_converter_cannot_do_is_told(folder):
     with pytest.raises(RuntimeError, match="TensorFlow could not convert 'strange': "):
         to_litert(model, folder / "strange.tflite")
     assert not list(folder.glob("*strange*"))
-    assert not quantized_layers._exporting
 
 
 # Bad input
@@ -537,6 +727,9 @@ def test_errors_of_models(write, suffix, make, message, tmp_path):
         ({"calibration_images": np.full((2, *SHAPE), np.nan)}, "must be finite"),
         ({"calibration_images": np.zeros((2, *SHAPE), "uint8")}, "must be floats.*got uint8"),
         ({"batch_size": 0}, "batch_size must be an integer of at least 1, got 0"),
+        ({"batch_size": True}, "batch_size must be an integer of at least 1, got True"),
+        ({"batch_size": 10**9}, "batch_size must be an integer of at most 2796202, got 10{9}"),
+        ({"calibration_images": "no"}, "calibration_images|images"),
         ({"quantizer": "mine"}, r"quantizer must be one of \(.*\), got 'mine'"),
     ],
 )
@@ -566,12 +759,12 @@ def test_errors_of_paths(write, suffix, tmp_path):
         write(model, tmp_path / f"folder{suffix}")
 
 
-@pytest.mark.parametrize("fault", ["mkstemp", "fdopen", "replace"])
+@pytest.mark.parametrize("fault", ["mkstemp", "write_bytes", "replace"])
 def test_no_half_written_file_stays(fault, tmp_path, monkeypatch):
     path = tmp_path / "file.tflite"
     path.write_bytes(b"what was there")
-    monkeypatch.setattr(deployment, "_convert", lambda *_: b"a new file")
-    where = deployment.tempfile if fault == "mkstemp" else os
+    monkeypatch.setattr(process, "convert", lambda *_: b"a new file")
+    where = {"mkstemp": tempfile, "write_bytes": Path, "replace": os}[fault]
 
     def fails(*_, **__):
         raise OSError(28, "No space left on device")
@@ -582,9 +775,9 @@ def test_no_half_written_file_stays(fault, tmp_path, monkeypatch):
     monkeypatch.undo()
     assert path.read_bytes() == b"what was there"
     assert list(tmp_path.iterdir()) == [path]
-    monkeypatch.setattr(deployment, "_convert", lambda *_: b"a new file")
+    monkeypatch.setattr(process, "convert", lambda *_: b"a new file")
     assert to_litert(single(), str(path)) == path
-    assert path.read_bytes() == b"a new file"
+    assert path.read_bytes().startswith(b"a new file")
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -634,8 +827,12 @@ def test_errors_of_images(int8_file, plain_files):
             run_litert(path, images()[..., 0])
         with pytest.raises(ValueError, match="must be finite"):
             run_litert(path, np.full((1, *SHAPE), np.inf))
-        with pytest.raises(ValueError, match="must be numbers, got <U1"):
+        with pytest.raises(ValueError, match="images must be .*numbers, got"):
             run_litert(path, np.full((1, *SHAPE), "a"))
+        with pytest.raises(ValueError, match="an array of numbers, got a KerasTensor"):
+            run_litert(path, keras.Input(SHAPE))
+        with pytest.raises(ValueError, match="an array of numbers, got a MaskedArray"):
+            run_litert(path, np.ma.masked_greater(images(), 1.0))
     with pytest.raises(ValueError, match="images reach from .* to 255, but the file's input cov"):
         run_litert(int8_file, np.clip(128 + 64 * images(), 0, 255))
     low, high = images().min(), images().max()
@@ -659,6 +856,67 @@ def test_parity_by_hand():
     y = x + [[0.0, -0.5], [0.25, 0.0], [0.0, 0.0], [1.0, 0.0]]
     result = parity(lambda _: x, lambda _: y, x)
     assert result == {"max_difference": 1.0, "mean_difference": 1.75 / 8, "agreement": 0.75}
+
+
+@pytest.mark.parametrize(
+    "threshold, agreement", [(None, None), (0.5, 0.75), (0, 1.0), (np.float32(0.9), 0.75)]
+)
+def test_one_output_decides_by_a_threshold(threshold, agreement):
+    y, other = np.array([[0.1], [0.5], [0.9], [0.95]]), np.array([[0.2], [0.4], [0.7], [0.99]])
+    result = parity(lambda _: y, lambda _: other, y, threshold=threshold)
+    assert result["agreement"] == agreement
+    assert result["max_difference"] == pytest.approx(0.2)
+
+
+def test_a_model_and_its_opposite_never_agree():
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(1, activation="sigmoid")])
+    x = np.random.default_rng(0).normal(size=(64, 4)).astype("float32")
+
+    def opposite(images):
+        return 1 - outputs(model, images)
+
+    assert parity(model, opposite, x)["agreement"] is None
+    assert parity(model, opposite, x, threshold=0.5)["agreement"] == 0
+    assert parity(model, model, x, threshold=0.5)["agreement"] == 1
+
+
+def test_parity_of_one_mask():
+    """Pixels are decisions of their own."""
+    masks = np.array([[[[0.2], [0.8]]], [[[0.6], [0.6]]]])
+    result = parity(lambda _: masks, lambda _: masks - 0.2, masks, threshold=0.5)
+    assert result["agreement"] == 0.5
+
+
+def two_outputs():
+    x = keras.Input((2,))
+    return keras.Model(x, [layers.Dense(2)(x), layers.Dense(2)(x)])
+
+
+@pytest.mark.parametrize(
+    "candidate, threshold, message",
+    [
+        (lambda x: x, 0.5, "threshold is for one output, but there are 2"),
+        (lambda x: x, True, "threshold must be a finite number or None, got True"),
+        (lambda x: x, np.nan, "threshold must be a finite number or None, got nan"),
+        (lambda x: x, "half", "threshold must be a finite number or None, got 'half'"),
+        (lambda x: [x, x], None, "outputs must be one array, got a list of them"),
+        (two_outputs(), None, "outputs must be one array, got a list of them"),
+        (lambda x: {"a": x}, None, "outputs must be one array, got a dict of them"),
+        (lambda x: x + 1j, None, "outputs must be numbers, got complex"),
+        (lambda x: np.where(x < 9, np.nan, x), None, "outputs must be finite, but some are NaN"),
+        (lambda x: x > 0, None, "outputs must be numbers, got bool"),
+    ],
+)
+def test_what_parity_does_not_count_as_agreement(candidate, threshold, message):
+    x = np.zeros((3, 2), "float32")
+    for pair in ((lambda x: x, candidate), (candidate, candidate)):
+        with pytest.raises(ValueError, match=message):
+            parity(*pair, x, threshold=threshold)
+
+
+def test_outputs_must_be_those_of_the_images():
+    with pytest.raises(ValueError, match="outputs must be one for each of 3 images, got 2"):
+        parity(lambda x: x[:2], lambda x: x[:2], np.zeros((3, 2)))
 
 
 def test_parity_is_its_equation(plain_files, assert_parity):
@@ -706,7 +964,7 @@ def test_errors_of_parity(reference, candidate, x, message):
 def clock(monkeypatch):
     """A clock that moves only when it is told to."""
     now = [0.0]
-    monkeypatch.setattr(deployment.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
     return now
 
 
@@ -741,15 +999,13 @@ def test_candidates_take_turns(clock):
 
 
 def test_latency_runs_files(plain_files, monkeypatch):
-    made, interpreter = [], deployment._interpreter
-    monkeypatch.setattr(
-        deployment, "_interpreter", lambda *a: made.append(interpreter(*a)) or made[-1]
-    )
+    made, interpreter = [], running.interpreter
+    monkeypatch.setattr(running, "interpreter", lambda *a: made.append(interpreter(*a)) or made[-1])
     paths = {name: path for name, (_, path) in plain_files.items()}
     result = latency(paths, repeats=3)
     assert set(result) == {"float", "int8"} and len(made) == 2
     assert all(0 < r["q1"] <= r["median"] <= r["q3"] for r in result.values())
-    for (name, (model, _)), held in zip(plain_files.items(), made, strict=True):
+    for (name, (model, _)), (held, *_) in zip(plain_files.items(), made, strict=True):
         (last,) = held.get_output_details()
         got = held.get_tensor(last["index"])  # it ran, on zeros
         zero = np.zeros((1, *SHAPE), "float32")
@@ -770,6 +1026,9 @@ def test_latency_runs_files(plain_files, monkeypatch):
         ({"runs": "model.txt"}, "got 'model.txt'"),
         ({"runs": len, "repeats": 0}, "repeats must be an integer of at least 1, got 0"),
         ({"runs": len, "warm_up": -1}, "warm_up must be an integer of at least 0, got -1"),
+        ({"runs": len, "warm_up": True}, "warm_up must be an integer of at least 0, got True"),
+        ({"runs": len, "repeats": 10**12}, "repeats must be an integer of at most 1000000, got 10"),
+        ({"runs": len, "threads": 10**6}, "threads must be an integer of at most 1024, got 10{6}"),
     ],
 )
 def test_errors_of_latency(options, message):

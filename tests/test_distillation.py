@@ -377,14 +377,14 @@ Z = np.zeros((2, 3), "float32")
 class TestRejects:
     @pytest.mark.parametrize("alpha", [-0.1, 1.1, math.nan, True, "0.1", None])
     def test_alpha(self, function, alpha):
-        message = f"alpha must be a number from 0 to 1, got {alpha!r}."
+        message = f"alpha must be a finite number of at least 0 and at most 1, got {alpha!r}."
         with pytest.raises(ValueError, match=re.escape(message)):
             function([0, 1], Z, Z, alpha=alpha)
 
     @pytest.mark.parametrize("temperature", [0, -4.0, math.inf, math.nan, True, "4", None])
     @pytest.mark.parametrize("alpha", [0, 0.1, 1])
     def test_temperature(self, function, temperature, alpha):
-        message = f"temperature must be a positive finite number, got {temperature!r}."
+        message = f"temperature must be a finite number above 0, got {temperature!r}."
         with pytest.raises(ValueError, match=re.escape(message)):
             function([0, 1], Z, Z, temperature=temperature, alpha=alpha)
 
@@ -657,11 +657,11 @@ def with_softmax(layer):
         (lambda: functional([(4, 4, 2)], [3, 3]), "with one output, got Functional with 2"),
         (
             lambda: network(0, last="softmax"),
-            "{} must end in logits, but its last layer 'dense.*' is a softmax",
+            "{} must end in logits, but its layer 'dense.*' is a softmax",
         ),
         (
             lambda: with_softmax([keras.layers.Dense(3), keras.layers.Softmax()]),
-            "{} must end in logits, but its last layer 'softmax.*' is a softmax",
+            "{} must end in logits, but its layer 'softmax.*' is a softmax",
         ),
     ],
 )
@@ -727,17 +727,17 @@ def test_distill_rejects_labels(labels, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"alpha": 1.5}, r"alpha must be a number from 0 to 1, got 1\.5"),
-        ({"alpha": True}, "alpha must be a number from 0 to 1, got True"),
-        ({"temperature": 0}, "temperature must be a positive finite number, got 0"),
-        ({"temperature": "warm"}, "temperature must be a positive finite number, got 'warm'"),
+        ({"alpha": 1.5}, r"alpha must be a finite number of at least 0 and at most 1, got 1\.5"),
+        ({"alpha": True}, "alpha must be a finite number of at least 0 and at most 1, got True"),
+        ({"temperature": 0}, "temperature must be a finite number above 0, got 0"),
+        ({"temperature": "warm"}, "temperature must be a finite number above 0, got 'warm'"),
         ({"epochs": 0}, "epochs must be an integer of at least 1, got 0"),
         ({"batch_size": 2.5}, r"batch_size must be an integer of at least 1, got 2\.5"),
         ({"seed": -1}, "seed must be an integer of at least 0, got -1"),
         ({"seed": 0.5}, r"seed must be an integer of at least 0, got 0\.5"),
-        ({"data": 3}, r"data must be \(images, labels\) or a data set of batches, got int"),
+        ({"data": 3}, r"data must be \(images, labels\) or batches .* once an epoch, got int"),
         ({"data": (np.zeros((0, 4, 4, 2)), np.zeros(0))}, "data has 0 images and 0 labels"),
-        ({"validation_data": None, "data": None}, "data set of batches, got NoneType"),
+        ({"validation_data": None, "data": None}, "once an epoch, got NoneType"),
     ],
 )
 def test_distill_rejects_arguments(options, message):

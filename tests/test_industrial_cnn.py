@@ -301,6 +301,132 @@ def test_bfloat16_is_refused():
         load_torch_weights(flat_model(2, 1, 2), state)
 
 
+def branches(*names):
+    """Two 3x3 convolutions in a row, and one beside them."""
+    first, second, beside = (
+        keras.layers.Conv2D(3, 3, padding="same", data_format="channels_last", name=name)
+        for name in names
+    )
+    x = keras.Input((8, 8, 3))
+    added = keras.layers.Add()([second(keras.layers.ReLU()(first(x))), beside(x)])
+    return keras.Model(x, added)
+
+
+def convolutions(*prefixes):
+    """Kernels of one shape; those of the first module are all 1, of the second all 2, ..."""
+    state = {}
+    for i, prefix in enumerate(prefixes, start=1):
+        state[f"{prefix}.weight"] = np.full((3, 3, 3, 3), float(i))
+        state[f"{prefix}.bias"] = np.zeros(3)
+    return state
+
+
+def first_weights(model):
+    return {la.name: float(to_numpy(la.kernel).ravel()[0]) for la in model.layers if la.weights}
+
+
+def test_branches_are_told_apart_by_name():
+    """The block defines its shortcut first; Keras lists it where the sum needs it."""
+    model, state = (
+        branches("conv1", "conv2", "shortcut"),
+        convolutions("shortcut", "conv1", "conv2"),
+    )
+    load_torch_weights(model, state)
+    assert first_weights(model) == {"shortcut": 1.0, "conv1": 2.0, "conv2": 3.0}
+    other = convolutions("down.0", "a", "b")
+    load_torch_weights(model, other, names={"shortcut": "b", "conv1": "a", "conv2": "down.0"})
+    assert first_weights(model) == {"shortcut": 3.0, "conv1": 2.0, "conv2": 1.0}
+
+
+def test_names_for_some_leave_the_others_to_their_own_names_and_to_the_order():
+    model = branches("conv1", "conv2", "x")
+    load_torch_weights(model, convolutions("a", "conv1", "b"), names={"x": "a"})
+    assert first_weights(model) == {"x": 1.0, "conv1": 2.0, "conv2": 3.0}
+
+
+@pytest.mark.parametrize("prefixes", [("a", "b", "c"), ("0", "1", "2"), ("m.4", "m.2", "m.0")])
+def test_branches_that_only_their_order_tells_apart_are_refused(prefixes):
+    model = branches("conv1", "conv2", "shortcut")
+    before = first_weights(model)
+    with pytest.raises(ValueError, match="layers '.*' and '.*' could each have the weights") as got:
+        load_torch_weights(model, convolutions(*prefixes))
+    assert all(repr(prefix) in str(got.value) for prefix in prefixes[:2])
+    assert "names={layer: module}" in str(got.value)
+    assert first_weights(model) == before
+
+
+def chain(count=3):
+    layers = [keras.layers.Conv2D(3, 3, padding="same", name=f"c{i}") for i in range(count)]
+    return keras.Sequential([keras.Input((8, 8, 3)), *layers])
+
+
+def test_numbers_of_one_sequential_are_an_order():
+    model = load_torch_weights(chain(), convolutions("features.0", "features.2", "features.10"))
+    assert first_weights(model) == {"c0": 1.0, "c1": 2.0, "c2": 3.0}
+
+
+@pytest.mark.parametrize(
+    "prefixes", [("f.0", "f.10", "f.2"), ("f.0", "g.1", "g.2"), ("f.a", "f.b", "f.c")]
+)
+def test_a_chain_of_equal_shapes_needs_names_that_say_its_order(prefixes):
+    with pytest.raises(ValueError, match="shapes are equal"):
+        load_torch_weights(chain(), convolutions(*prefixes))
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ({"c9": "a"}, r"names has \['c9'\], but the layers with weights are c0, c1, c2"),
+        ({"c0": "z"}, r"names has \['z'\], but the modules are a, b, c"),
+        ({"c0": "a", "c1": "a"}, r"names has the modules \['a'\] for more than one layer"),
+        (["a", "b", "c"], r"names must map names of layers to those of modules, got \['a', "),
+    ],
+)
+def test_names_that_do_not_fit(names, message):
+    with pytest.raises(ValueError, match=message):
+        load_torch_weights(chain(), convolutions("a", "b", "c"), names=names)
+
+
+def test_each_branch_has_the_order_of_its_own_flattening():
+    """One dense layer behind a flattening, and one behind a pooling that has no order."""
+    x = keras.Input((2, 1, 2))
+    flat = keras.layers.Dense(1, use_bias=False, name="flat")(keras.layers.Flatten()(x))
+    mean = keras.layers.GlobalAveragePooling2D(data_format="channels_last")(x)
+    mean = keras.layers.Dense(1, use_bias=False, name="mean")(mean)
+    model = keras.Model(x, keras.layers.Add()([mean, flat]))
+    state = {"flat.weight": np.array([[1.0, 2, 3, 4]]), "mean.weight": np.array([[5.0, 6.0]])}
+    load_torch_weights(model, state)
+    assert to_numpy(model.get_layer("flat").kernel).ravel().tolist() == [1, 3, 2, 4]
+    assert to_numpy(model.get_layer("mean").kernel).ravel().tolist() == [5, 6]
+
+
+def test_features_in_two_orders_are_refused():
+    """A sum of what was flattened and of what never had rows and columns."""
+    x, y = keras.Input((2, 1, 2)), keras.Input((4,))
+    summed = keras.layers.Add()([keras.layers.Flatten()(x), y])
+    model = keras.Model([x, y], keras.layers.Dense(1, use_bias=False)(summed))
+    with pytest.raises(ValueError, match="'add.*' gets features in different orders"):
+        load_torch_weights(model, {"d.weight": np.array([[1.0, 2, 3, 4]])})
+
+
+def test_a_layer_that_is_called_twice_has_one_module():
+    x = keras.Input((2,))
+    twice, last = keras.layers.Dense(2, name="twice"), keras.layers.Dense(1, name="last")
+    model = keras.Model(x, last(twice(twice(x))))
+    state = {"last.weight": np.array([[7.0, 8.0]]), "last.bias": np.zeros(1)}
+    state |= {"twice.weight": np.array([[1.0, 2.0], [3.0, 4.0]]), "twice.bias": np.zeros(2)}
+    load_torch_weights(model, state)
+    assert to_numpy(twice.kernel).tolist() == [[1, 3], [2, 4]]
+    assert to_numpy(last.kernel).ravel().tolist() == [7, 8]
+
+
+def test_what_is_no_graph_of_layers():
+    with pytest.raises(ValueError, match="load_torch_weights needs a Keras model, got str"):
+        load_torch_weights("model", {})
+    with pytest.raises(ValueError, match="state_dict must have names for its keys, got 0"):
+        load_torch_weights(chain(1), {0: np.ones(3)})
+
+
 def spoiled(**changes):
     """The state_dict of a small network with some of its arrays changed, None: taken out."""
     source = spread_weights(industrial_cnn(3, input_shape=(8, 8, 2), width=2), seed=2)

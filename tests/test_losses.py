@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from keras import ops
 from support import compiled, drawn, precise_dtype, to_numpy, vjp
 
+from cnnbook._shared.tracing import values_of
 from cnnbook.losses import (
     binary_cross_entropy,
     cross_entropy,
@@ -554,6 +555,21 @@ def test_compiled_without_a_break(batch):
         np.testing.assert_allclose(to_numpy(ours), to_numpy(want), **CLOSE)
 
 
+def test_values_are_known_outside_of_compiled_functions_only():
+    seen = []
+
+    def note(z):
+        seen.append(values_of(z))
+        return z
+
+    z = tensor(np.array([1.0, 2.0], "float32"))
+    np.testing.assert_array_equal(values_of(z), [1.0, 2.0])
+    assert values_of(z).dtype == "float64"
+    assert values_of(keras.KerasTensor((2,))) is None
+    compiled(note)(z)
+    assert len(seen) == 1 and seen[0] is None
+
+
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="an unknown batch size")
 def test_unknown_batch_size(batch):
     import tensorflow as tf
@@ -626,14 +642,16 @@ def test_rejects_reduction(function, reduction):
 @pytest.mark.parametrize("function", [cross_entropy, cross_entropy_gradient, binary_cross_entropy])
 @pytest.mark.parametrize("smoothing", [-0.1, 1, 1.5, math.nan, True, "0.1", None])
 def test_rejects_label_smoothing(function, smoothing):
-    message = f"label_smoothing must be a number from 0 to below 1, got {smoothing!r}"
+    message = (
+        f"label_smoothing must be a finite number of at least 0 and below 1, got {smoothing!r}"
+    )
     with pytest.raises(ValueError, match=message):
         function(THIRDS, THIRDS, label_smoothing=smoothing)
 
 
 @pytest.mark.parametrize("gamma", [-1, math.inf, math.nan, True, "2", None])
 def test_rejects_gamma(gamma):
-    message = f"gamma must be a number of at least 0 and finite, got {gamma!r}"
+    message = f"gamma must be a finite number of at least 0, got {gamma!r}"
     with pytest.raises(ValueError, match=message):
         focal_loss([1.0], [0.5], gamma=gamma)
 
@@ -641,7 +659,8 @@ def test_rejects_gamma(gamma):
 @pytest.mark.parametrize("alpha", [-0.1, 1.1, math.nan, True, "1"])
 def test_rejects_alpha(alpha):
     with pytest.raises(
-        ValueError, match=f"alpha must be a number from 0 to 1, or None, got {alpha!r}"
+        ValueError,
+        match=f"alpha must be a finite number of at least 0 and at most 1, got {alpha!r}",
     ):
         focal_loss([1.0], [0.5], alpha=alpha)
 

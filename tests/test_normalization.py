@@ -276,7 +276,7 @@ def test_update_moving_is_a_geometric_sum():
 
 @pytest.mark.parametrize("momentum", [-0.1, 1.5, float("nan"), "0.9"])
 def test_update_moving_wrong_momentum(momentum):
-    message = f"momentum must be a number from 0 to 1, got {momentum!r}"
+    message = f"momentum must be a finite number of at least 0 and at most 1, got {momentum!r}"
     with pytest.raises(ValueError, match=message):
         update_moving(0.0, 1.0, momentum=momentum)
 
@@ -423,11 +423,11 @@ def test_layer_norm_with_axes_in_any_order():
 @pytest.mark.parametrize(
     ("axis", "message"),
     [
-        (4, r"axis must be an int from -3 to 2 for x of shape \(2, 3, 4\), got 4"),
-        ((1, -4), r"axis must be an int from -3 to 2 .* got -4"),
+        (4, r"axis must be an integer from -3 to 2 for x of shape \(2, 3, 4\), got 4"),
+        ((1, -4), r"axis must be an integer from -3 to 2 .* got -4"),
         ((1, -2), r"one or more different axes, got \(1, -2\)"),
         ((), r"one or more different axes, got \(\)"),
-        (1.0, r"axis must be an int .* got 1.0"),
+        (1.0, r"axis must be an integer .* got 1.0"),
     ],
 )
 def test_layer_norm_wrong_axis(axis, message):
@@ -498,7 +498,7 @@ def test_group_norm_of_one_image_does_not_see_the_others():
         ({"groups": -2}, "groups must be an integer of at least 1, got -2"),
         ({"groups": 2.0}, "groups must be an integer of at least 1, got 2.0"),
         ({"groups": 2, "axis": 0}, "axis must not be the batch axis 0"),
-        ({"groups": 2, "axis": 4}, "axis must be an int from -4 to 3 .* got 4"),
+        ({"groups": 2, "axis": 4}, "axis must be an integer from -4 to 3 .* got 4"),
         ({"groups": 2, "gamma": np.ones(3)}, r"gamma must have shape \(6,\), .* got \(3,\)"),
         ({"groups": 2, "beta": np.ones(3)}, r"beta must have shape \(6,\), .* got \(3,\)"),
     ],
@@ -529,7 +529,7 @@ CALLS = {
 @pytest.mark.parametrize("epsilon", [-1e-3, float("nan"), float("inf"), "1e-3"])
 def test_wrong_epsilon(name, epsilon):
     with pytest.raises(
-        ValueError, match=f"epsilon must be a number of at least 0, got {epsilon!r}"
+        ValueError, match=f"epsilon must be a finite number of at least 0, got {epsilon!r}"
     ):
         CALLS[name](np.ones((4, 3)), epsilon=epsilon)
 
@@ -538,7 +538,7 @@ def test_wrong_epsilon(name, epsilon):
 def test_wrong_axis_and_rank(name):
     call = CALLS.get(name, batch_moments)
     with pytest.raises(
-        ValueError, match=r"axis must be an int from -2 to 1 for x of shape \(4, 3\), got -3"
+        ValueError, match=r"axis must be an integer from -2 to 1 for x of shape \(4, 3\), got -3"
     ):
         call(np.ones((4, 3)), axis=-3)
     with pytest.raises(ValueError, match=r"x must have at least 2 dimensions, got shape \(3,\)"):
@@ -654,5 +654,5 @@ def test_fold_batch_norm_wrong_arguments():
     ones = np.ones(4)
     with pytest.raises(ValueError, match=r"kernel must have at least 2 .* got shape \(4,\)"):
         fold_batch_norm(ones, ones, ones, ones, ones, ones)
-    with pytest.raises(ValueError, match="epsilon must be a number of at least 0, got -1"):
+    with pytest.raises(ValueError, match="epsilon must be a finite number of at least 0, got -1"):
         fold_batch_norm(np.ones((2, 4)), ones, ones, ones, ones, ones, epsilon=-1)

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from first_edition import FIGURES as FIRST_EDITION
 
 from cnnbook.exercises import check
 
 ROOT = Path(__file__).parents[1]
 TAG = "nbval-ignore-output"
+WIDTH = 84  # characters of a line of code that fit the page
 CHAPTERS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
 OTHERS = sorted(
     p
@@ -38,6 +40,9 @@ def read(path):
     return nbformat.read(path, as_version=4)
 
 
+SECOND_EDITION = [path for path in CHAPTERS + OTHERS if path.stem not in FIRST_EDITION]
+
+
 def pytest_id(path):
     return path.stem
 
@@ -50,8 +55,9 @@ def code_cells(notebook):
     return [c for c in notebook.cells if c.cell_type == "code"]
 
 
-def count_lines(cell):
-    return cell.source.count("\n") + 1
+def count_statements(cell):
+    """What a cell does, however long its lines are."""
+    return sum(isinstance(node, ast.stmt) for node in ast.walk(parse(cell)))
 
 
 def is_tagged(cell):
@@ -132,7 +138,7 @@ def test_a_chapter_quotes_its_benchmark(name):
 def test_chapter_13_quotes_pytorchs_logits():
     logits = importlib.import_module("torch_reference").LOGITS
     code = "\n".join(c.source for c in code_cells(read(CHAPTERS[12])))
-    quoted = [f"[{', '.join(f'{z:.4f}' for z in row)}]" for row in logits]
+    quoted = [" ".join(f"{z:.4f}" for z in row) for row in logits]
     assert len(quoted) == 2 and all(row in code for row in quoted)
 
 
@@ -218,7 +224,13 @@ def test_never_three_code_cells_in_a_row(path):
 
 @every_notebook
 def test_code_cells_are_short(path):
-    assert max(map(count_lines, code_cells(read(path)))) <= 25
+    assert max(map(count_statements, code_cells(read(path)))) <= 25
+
+
+@every_notebook
+def test_code_fits_the_page(path):
+    for cell in code_cells(read(path)):
+        assert not [line for line in cell.source.split("\n") if len(line) > WIDTH]
 
 
 @every_notebook
@@ -247,6 +259,19 @@ def test_pictures_have_alternative_text(path):
             assert len(alt.split()) >= 3, f"alternative text {alt!r} of\n{cell.source}"
 
 
+@pytest.mark.parametrize("path", SECOND_EDITION, ids=pytest_id)
+def test_figures_are_named_and_captioned(path):
+    names = []
+    for cell in code_cells(read(path)):
+        if images(cell):
+            figure = cell.metadata["mystnb"]["figure"]
+            assert len(figure["caption"].split()) >= 8
+            names.append(figure["name"])
+    topic = path.stem.partition("_")[2] if path in CHAPTERS else path.stem
+    assert all(re.fullmatch(rf"fig-{topic}-[a-z-]+", name) for name in names), names
+    assert len(set(names)) == len(names)
+
+
 # Chapters
 
 
@@ -259,7 +284,7 @@ def test_rhythm(path):
 
 @every_chapter
 def test_most_code_cells_are_very_short(path):
-    assert statistics.median(map(count_lines, code_cells(read(path)))) <= 7
+    assert statistics.median(map(count_statements, code_cells(read(path)))) <= 7
 
 
 @every_chapter
@@ -280,8 +305,8 @@ def test_headings(path):
     assert names[-4:] == REQUIRED[1:]
 
 
-def without_own_imports(cell):
-    """The set-up cell less what it imports from the package."""
+def without_the_package(cell):
+    """The set-up cell less what it imports from the package, and less the style of figures."""
     tree = parse(cell)
 
     def is_own(node):
@@ -289,7 +314,8 @@ def without_own_imports(cell):
         names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
         return any(n.split(".")[0] == "cnnbook" for n in names)
 
-    tree.body = [node for node in tree.body if not is_own(node)]
+    own = "plotting.set_style()"
+    tree.body = [n for n in tree.body if not is_own(n) and ast.unparse(n) != own]
     return ast.unparse(tree)
 
 
@@ -298,7 +324,7 @@ def test_set_up_is_the_same_in_every_chapter(path):
     setup = code_cells(read(path))[0]
     assert is_tagged(setup)
     assert "keras.utils.set_random_seed(0)" in setup.source
-    assert without_own_imports(setup) == without_own_imports(code_cells(read(CHAPTERS[0]))[0])
+    assert without_the_package(setup) == without_the_package(code_cells(read(CHAPTERS[0]))[0])
 
 
 def exercise_labels(notebook, directive):
@@ -321,7 +347,22 @@ def test_exercises_can_be_checked(path):
     code = "\n".join(c.source for c in code_cells(notebook))
     assert set(re.findall(r"\bcheck\(\s*[\"']([^\"']+)", code)) == set(labels)
     for label in labels:
-        assert repr(check(label, None)) == f"{label}: no answer yet."
+        assert check(label, None) is check(label, ...) is None
+    stubs = [c for c in code_cells(notebook) if c.source.startswith("answer = None")]
+    assert len(stubs) == len(labels)
+    assert [c.outputs for c in stubs] == [[]] * len(labels), "a stub shows nothing"
+
+
+NUMBERED = re.compile(r"\b[Cc]hapters? \d+")
+LINK = re.compile(r"\{doc\}`[^`]*`|\[[^]]*\]\([^)]*\)")
+OTHER_BOOKS = re.compile(r"\{cite:\w\}`\w+`, chapters? \d+( and \d+)?")
+
+
+@every_notebook
+def test_a_chapter_that_is_mentioned_by_its_number_is_linked(path):
+    text = OTHER_BOOKS.sub("", LINK.sub("", markdown(read(path))))
+    assert not NUMBERED.findall(text)
+    assert not re.findall(r"[^$\d,(] \(\d\d\)", text)
 
 
 @every_chapter

@@ -545,7 +545,7 @@ every_step = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 @every_step
 @pytest.mark.parametrize("rate", [-0.1, math.inf, math.nan, True, None, "fast"])
 def test_rejects_learning_rate(call, rate):
-    message = f"learning_rate must be a number, at least 0 and finite, got {rate!r}."
+    message = f"learning_rate must be a finite number of at least 0, got {rate!r}."
     with pytest.raises(ValueError, match=re.escape(message)):
         call(W, W, learning_rate=rate)
 
@@ -565,8 +565,8 @@ def test_rejects_a_learning_rate_for_each_value(call):
         (W, W[:1], "gradients has 1 arrays, but parameters has 2."),
         (W, W[::-1], "gradients[0] has shape (2, 3), but parameters[0] has shape (2,)."),
         (W, [W[0], W[0]], "gradients[1] has shape (2,), but parameters[1] has shape (2, 3)."),
-        (W, [W[0], None], "gradients[1] must be an array, got None."),
-        ([None, W[1]], W, "parameters[0] must be an array, got None."),
+        (W, [W[0], None], "gradients[1] must be an array of real numbers, got None."),
+        ([None, W[1]], W, "parameters[0] must be an array of real numbers, got None."),
     ],
 )
 def test_rejects_lists_that_do_not_fit(call, parameters, gradients, message):
@@ -590,7 +590,7 @@ def test_rejects_velocity(velocity, message):
 @pytest.mark.parametrize("value", [-0.1, 1, 1.5, math.nan, None, True, "0.9"])
 @pytest.mark.parametrize("name", ["momentum", "beta_1", "beta_2"])
 def test_rejects_factors(name, value):
-    message = f"{name} must be a number, at least 0 and less than 1, got {value!r}."
+    message = f"{name} must be a finite number of at least 0 and below 1, got {value!r}."
     for call in (CALLS["momentum"],) if name == "momentum" else (CALLS["adam"], CALLS["adamw"]):
         with pytest.raises(ValueError, match=re.escape(message)):
             call(W, W, **{name: value})
@@ -599,7 +599,7 @@ def test_rejects_factors(name, value):
 @pytest.mark.parametrize("value", [-1e-9, math.inf, math.nan, None, True])
 @pytest.mark.parametrize("name", ["epsilon", "weight_decay"])
 def test_rejects_epsilon_and_decay(name, value):
-    message = f"{name} must be a number, at least 0 and finite, got {value!r}."
+    message = f"{name} must be a finite number of at least 0, got {value!r}."
     for call in (CALLS["adam"], CALLS["adamw"]) if name == "epsilon" else (CALLS["adamw"],):
         with pytest.raises(ValueError, match=re.escape(message)):
             call(W, W, **{name: value})
@@ -635,7 +635,7 @@ def test_rejects_state(step, state, message):
     ("parameters", "message"),
     [
         (W[0], "parameters must be a list of arrays, got ndarray."),
-        ([None], "parameters[0] must be an array, got None."),
+        ([None], "parameters[0] must be an array of real numbers, got None."),
     ],
 )
 def test_adam_state_rejects(parameters, message):
@@ -648,33 +648,33 @@ def test_adam_state_rejects(parameters, message):
     [
         ((0, 0), {}, "total_steps must be an integer of at least 1, got 0."),
         ((0, 2.5), {}, "total_steps must be an integer of at least 1, got 2.5."),
-        ((-1, 9), {}, "step must be from 0 to total_steps=9, got -1."),
-        ((10, 9), {}, "step must be from 0 to total_steps=9, got 10."),
-        ((math.nan, 9), {}, "step must be from 0 to total_steps=9, got nan."),
-        ((True, 9), {}, "step must be from 0 to total_steps=9, got True."),
-        ((None, 9), {}, "step must be from 0 to total_steps=9, got None."),
-        (("1", 9), {}, "step must be from 0 to total_steps=9, got '1'."),
-        ((0, 9), {"base": -1}, "base must be a number, at least 0 and finite, got -1."),
+        ((-1, 9), {}, "step must be a finite number of at least 0 and at most 9, got -1."),
+        ((10, 9), {}, "step must be a finite number of at least 0 and at most 9, got 10."),
+        ((math.nan, 9), {}, "step must be a finite number of at least 0 and at most 9, got nan."),
+        ((True, 9), {}, "step must be a finite number of at least 0 and at most 9, got True."),
+        ((None, 9), {}, "step must be an array of real numbers, got None."),
+        (("1", 9), {}, "step must be an array of real numbers, got '1'."),
+        ((0, 9), {"base": -1}, "base must be a finite number of at least 0, got -1."),
         ((0, 9), {"base": np.ones(3)}, "base must be one number, got shape (3,)."),
         (
             (0, 9),
             {"warmup_steps": 10},
-            "warmup_steps must be an integer from 0 to total_steps=9, got 10.",
+            "warmup_steps must be an integer from 0 to 9, got 10.",
         ),
         (
             (0, 9),
             {"warmup_steps": -1},
-            "warmup_steps must be an integer from 0 to total_steps=9, got -1.",
+            "warmup_steps must be an integer from 0 to 9, got -1.",
         ),
         (
             (0, 9),
             {"warmup_steps": 1.0},
-            "warmup_steps must be an integer from 0 to total_steps=9, got 1.0.",
+            "warmup_steps must be an integer from 0 to 9, got 1.0.",
         ),
         (
             (0, 9),
             {"warmup_steps": True},
-            "warmup_steps must be an integer from 0 to total_steps=9, got True.",
+            "warmup_steps must be an integer from 0 to 9, got True.",
         ),
     ],
 )

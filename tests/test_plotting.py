@@ -347,9 +347,9 @@ def test_numbers_contrast_with_the_image():
     ("options", "message"),
     [
         ({"position": (3, 0)}, r"position must lie in the output of 3x3, got \(3, 0\)"),
-        ({"position": (0, -1)}, r"position must lie in the output of 3x3, got \(0, -1\)"),
+        ({"position": (0, -1)}, r"position must be an integer of at least 0, got -1"),
         ({"position": 2}, "position must be a row and a column, got 2"),
-        ({"position": (0.5, 1)}, r"position must be a row and a column, got \(0.5, 1\)"),
+        ({"position": (0.5, 1)}, r"position must be an integer of at least 0, got 0.5"),
         ({"kernel_size": 0}, "kernel_size must be an integer of at least 1, got 0"),
         ({"kernel_size": 6}, "kernel covers 6x6 pixels, but the padded image has only 5x5"),
         ({"strides": 0}, "strides must be an integer of at least 1, got 0"),
@@ -362,3 +362,34 @@ def test_windows_that_cannot_be_drawn(options, message):
     options = {"image": np.zeros((5, 5)), "position": (0, 0), "kernel_size": 3, **options}
     with pytest.raises(ValueError, match=message):
         plotting.convolution_window(options.pop("image"), **options)
+
+
+def test_the_style_is_transparent_and_legible_in_both_themes():
+    def luminance(color):
+        linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in color]
+        return np.dot(linear, (0.2126, 0.7152, 0.0722))
+
+    def contrast(a, b):
+        low, high = sorted(luminance(matplotlib.colors.to_rgb(color)) for color in (a, b))
+        return (high + 0.05) / (low + 0.05)
+
+    with plt.rc_context():
+        plotting.set_style()
+        figure, ax = plt.subplots()
+        lines = [ax.plot([0, 1])[0] for _ in range(5)]
+        assert figure.get_facecolor()[3] == ax.get_facecolor()[3] == 0
+        for page in ("white", "#14181e"):  # those of the book
+            assert contrast(ax.title.get_color(), page) > 4.2
+            assert contrast(ax.xaxis.label.get_color(), page) > 4.2
+            assert min(contrast(line.get_color(), page) for line in lines) > 3
+        assert len({line.get_color() for line in lines}) == 5
+        assert len({str(line.get_linestyle()) + str(line._dash_pattern) for line in lines}) == 5
+
+
+def test_the_style_draws_legibly_on_a_phone():
+    with plt.rc_context():
+        plotting.set_style()
+        figure, ax = plt.subplots()
+        shrunk = 358 / (72 * figure.get_figwidth())  # pixels of a phone for each point
+        labels = [ax.title, ax.xaxis.label, *ax.get_xticklabels(), *ax.get_yticklabels()]
+        assert min(label.get_fontsize() for label in labels) * shrunk > 9

@@ -433,11 +433,14 @@ Z = np.zeros((1, 4, 6, 2), "float32")
 BAD = [
     ({"x": Z[0]}, r"x must have 4 dimensions, got shape \(4, 6, 2\)"),
     ({"pool_size": 0}, "pool_size must be an integer of at least 1, got 0"),
-    ({"pool_size": (2, 2, 2)}, r"pool_size must be an int or a pair of ints, got \(2, 2, 2\)"),
+    (
+        {"pool_size": (2, 2, 2)},
+        r"pool_size must be an integer or a pair of integers, got \(2, 2, 2\)",
+    ),
     ({"strides": (1, -1)}, "strides must be an integer of at least 1, got -1"),
     ({"strides": 1.5}, "strides must be an integer of at least 1, got 1.5"),
     ({"padding": "full"}, "padding must be .*, got 'full'"),
-    ({"padding": -1}, "padding must not be negative, got -1"),
+    ({"padding": -1}, "padding must be an integer of at least 0, got -1"),
     ({"pool_size": 5}, "pool_size covers 5x5 pixels, but the padded image has only 4x6"),
     ({"padding": 2}, "padding=2 leaves a window of pool_size 2x2 without a pixel of the 4x6 image"),
     (

@@ -1161,3 +1161,25 @@ def test_nothing_is_left_to_prune():
     names = ["conv", "depthwise", "separable", "dense"]
     with pytest.raises(ValueError, match="has no trainable kernel that is to be pruned"):
         fit(model, MagnitudePruning(0.5, skip=names))
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (keras.layers.Conv1DTranspose(4, 2), (6, 8)),
+        (keras.layers.Conv2DTranspose(4, 2), (6, 6, 8)),
+        (keras.layers.Conv2D(4, 2), (6, 6, 8)),
+        (keras.layers.Dense(4), (8,)),
+    ],
+    ids=lambda value: value.name if isinstance(value, keras.layers.Layer) else "",
+)
+def test_n_of_m_inputs_are_kept_in_every_kind_of_layer(layer, shape):
+    model = keras.Sequential([keras.Input(shape), layer])
+    model.compile("sgd", "mse")
+    x = np.random.default_rng(0).normal(size=(4, *shape)).astype("float32")
+    y = np.zeros_like(to_numpy(model(x)))
+    model.fit(x, y, callbacks=[MagnitudePruning(n_m=(2, 4))], verbose=0)
+    kept = to_numpy(layer.kernel) != 0
+    is_transposed = "transpose" in type(layer).__name__.lower()
+    inputs_last = np.moveaxis(kept, -1 if is_transposed else -2, -1)
+    assert set(inputs_last.reshape(-1, 4).sum(axis=-1).tolist()) == {2}

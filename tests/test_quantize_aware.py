@@ -1,6 +1,5 @@
 """Tests for the networks of `cnnbook.quantization` (chapter 14), and the graphs they come from."""
 
-import re
 from pathlib import Path
 
 import keras
@@ -11,7 +10,7 @@ from networks import NETWORKS, SHAPE, images, network
 from support import to_numpy
 
 from cnnbook._networks.graph import Graph
-from cnnbook._networks.quantized_layers import QuantizedActivation
+from cnnbook._networks.quantized_layers import QuantizedActivation, QuantizedDense
 from cnnbook.industrial_cnn import industrial_cnn
 from cnnbook.quantization import quantize_after_training, quantize_aware
 
@@ -70,9 +69,22 @@ def test_graphs_need_a_graph():
         quantize_aware(keras.Sequential([layers.Dense(2)]))
     with pytest.raises(ValueError, match="needs a Keras model, got str"):
         quantize_aware("model.keras")
-    inner = [keras.Sequential([keras.Input((4,)), layers.Dense(4, name="same")]) for _ in range(2)]
-    with pytest.raises(ValueError, match=re.escape("different names, but has ['same'] twice")):
-        quantize_aware(keras.Sequential([keras.Input((4,)), *inner]))
+
+
+def test_layers_of_one_name_in_two_nested_models_are_told_apart():
+    parts = [
+        keras.Sequential([keras.Input((4,)), layers.Dense(4, name="same")], name=side)
+        for side in ("left", "right")
+    ]
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, layers.Concatenate()([part(inputs) for part in parts]))
+    aware = quantize_aware(model, bits={"left_same": 4}, skip=["right_same"])
+    kinds = {layer.name: type(layer).__name__ for layer in aware.layers}
+    assert kinds["left_same"] == "QuantizedDense" and kinds["right_same"] == "Dense"
+    assert aware.get_layer("left_same").bits == 4
+    x = np.random.default_rng(0).normal(size=(16, 4)).astype("float32")
+    ready = quantize_after_training(model, x, bits=16)
+    np.testing.assert_allclose(outputs(ready, x), outputs(model, x), atol=1e-3)
 
 
 # What the quantized network computes
@@ -350,19 +362,19 @@ def test_a_sum_of_three_has_a_range_for_each_addition():
     terms = [layers.Conv2D(2, 1)(inputs) for _ in range(3)]
     model = keras.Model(inputs, layers.Add(name="sum")(terms))
     names = [layer.name for layer in observers(quantize_aware(model))]
-    assert [name for name in names if name.startswith("sum")] == ["sum_1_range", "sum_range"]
+    named = [name for name in names if name.startswith("sum")]
+    assert named == ["sum_partial_range", "sum_range"]
     x, ready = images(), quantize_after_training(model, images(), bits=16)
     np.testing.assert_allclose(outputs(ready, x), outputs(model, x), atol=1e-3)
 
 
 def test_a_range_of_a_filter_is_at_least_a_share_of_the_largest():
-    from cnnbook._networks.quantized_layers import _fake_kernel
-
+    layer = QuantizedDense(2)
     kernel = np.array([[1.0, 1e-6]], "float32")  # two filters of one weight
-    got = to_numpy(_fake_kernel(kernel, 8))
+    got = to_numpy(layer.fake_kernel(kernel))
     assert got[0, 0] == 1.0 and got[0, 1] == 0.0
     kernel[0, 1] = 2.0**-10
-    np.testing.assert_allclose(_fake_kernel(kernel, 8), kernel, rtol=1e-6)
+    np.testing.assert_allclose(layer.fake_kernel(kernel), kernel, rtol=1e-6)
 
 
 def test_a_file_saved_by_version_0_1_0_still_loads():
@@ -375,3 +387,132 @@ def test_a_file_saved_by_version_0_1_0_still_loads():
     assert kinds >= {name for name in registered if name.startswith("Quantized")}
     found = keras.ops.convert_to_numpy(model(stored["x"]))
     np.testing.assert_allclose(found, stored["y"], atol=1e-5)
+
+
+# Names, classes and grids that may be taken for others
+
+
+TAKEN = ("input", "input_range", "x_range", "x_before", "x_activation", "x_depthwise", "x_partial")
+
+
+@pytest.mark.parametrize("name", [*TAKEN, "x_depthwise_range", "x_partial_range", "input_range_1"])
+def test_what_is_inserted_never_has_the_name_of_a_layer(name):
+    """The result does not depend on what the user's layers are called."""
+
+    def make(other):
+        keras.utils.set_random_seed(0)
+        inputs = keras.Input(SHAPE)
+        y = layers.Conv2D(3, 3, padding="same", activation="leaky_relu", name=other)(inputs)
+        y = layers.Conv2D(3, 1, activation="leaky_relu", name="x")(y)
+        z = layers.SeparableConv2D(3, 3, padding="same", name="y")(y)
+        z = layers.Add(name="z")([y, z, inputs])
+        return keras.Model(inputs, layers.Add()([z, y, inputs]))
+
+    x = 5 * images()
+    ready, peer = (quantize_after_training(make(other), x) for other in (name, "harmless"))
+    np.testing.assert_array_equal(outputs(ready, x), outputs(peer, x))
+    again = keras.models.clone_model(ready)
+    again.set_weights(ready.get_weights())
+    np.testing.assert_allclose(outputs(again, x), outputs(ready, x), atol=1e-6)
+
+
+def test_two_sums_of_three():
+    """Keras itself calls them add and add_1."""
+    inputs = keras.Input(SHAPE)
+    first = layers.Add(name="add")([layers.Conv2D(3, 1)(inputs) for _ in range(3)])
+    terms = [first, layers.Conv2D(3, 1)(first), inputs]
+    model = keras.Model(inputs, layers.Add(name="add_1")(terms))
+    x, ready = images(), quantize_after_training(model, images(), bits=16)
+    np.testing.assert_allclose(outputs(ready, x), outputs(model, x), atol=1e-2)
+
+
+def namesake(base):
+    """A user's own class of the name of one of Keras's."""
+    return type(base.__name__, (base,), {"call": lambda self, x: 2 * base.call(self, x)})
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        namesake(layers.Conv2D)(4, 3, name="own"),
+        namesake(layers.Dense)(4, name="own"),
+        namesake(layers.DepthwiseConv2D)(3, name="own"),
+        namesake(layers.ReLU)(name="own"),
+        namesake(layers.Flatten)(name="own"),
+        namesake(layers.MaxPooling2D)(name="own"),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_a_class_is_not_taken_for_keras_own_of_that_name(layer):
+    model = keras.Sequential([keras.Input(SHAPE), layer, layers.Flatten(), layers.Dense(2)])
+    with pytest.raises(ValueError, match=rf"own \(.+\.{type(layer).__name__}\)"):
+        quantize_aware(model)
+    x = images()
+    ready = quantize_after_training(model, x, skip=["own"], bits=16)
+    np.testing.assert_allclose(outputs(ready, x), outputs(model, x), rtol=1e-3, atol=1e-3)
+
+
+def test_a_function_is_not_taken_for_keras_own_of_that_name():
+    def relu(x):
+        return keras.ops.relu(x) * 2
+
+    model = keras.Sequential([keras.Input(SHAPE), layers.Conv2D(2, 3, activation=relu, name="c")])
+    with pytest.raises(ValueError, match=r"c \(activation .+relu\)"):
+        quantize_aware(model)
+
+
+def test_a_batch_normalization_of_another_axis_is_named():
+    model = keras.Sequential(
+        [
+            keras.Input(SHAPE),
+            layers.BatchNormalization(axis=2, name="odd"),
+            layers.Conv2D(2, 3),
+        ]
+    )
+    with pytest.raises(ValueError, match=r"odd \(BatchNormalization with axis=2\)"):
+        quantize_aware(model)
+
+
+def test_a_batch_normalization_of_axis_1_before_the_first_convolution():
+    first = keras.Input((3, 8, 8))
+    norm = layers.BatchNormalization(axis=1)
+    model = keras.Model(first, layers.Flatten()(norm(first)))
+    rng = np.random.default_rng(0)
+    norm.set_weights([rng.uniform(0.5, 2, w.shape) for w in norm.get_weights()])
+    x = rng.normal(size=(16, 3, 8, 8)).astype("float32")
+    ready = quantize_aware(model)
+    kinds = [type(layer).__name__ for layer in ready.layers]
+    assert "QuantizedDepthwiseConv2D" in kinds
+    if keras.backend.backend() != "tensorflow":  # whose CPU has no channels first
+        ready = quantize_after_training(model, x, bits=16)
+        np.testing.assert_allclose(outputs(ready, x), outputs(model, x), atol=1e-2)
+
+
+def test_a_dense_layer_without_bias():
+    model = keras.Sequential([keras.Input((6,)), layers.Dense(4, use_bias=False)])
+    x = np.random.default_rng(0).normal(size=(16, 6)).astype("float32")
+    ready = quantize_after_training(model, x, bits=16)
+    assert len(ready.get_layer(model.layers[0].name).weights) == 1
+    np.testing.assert_allclose(outputs(ready, x), outputs(model, x), atol=1e-3)
+
+
+def test_averages_lie_on_the_grid_of_what_they_average():
+    pooling = [
+        layers.AveragePooling2D(2, strides=1),
+        layers.UpSampling2D(2, interpolation="bilinear"),
+    ]
+    model = keras.Sequential([keras.Input(SHAPE), *pooling])
+    x = images()
+    ready = quantize_after_training(model, x)
+    (grid,) = observers(ready)
+    scale = (float(grid.maximum) - float(grid.minimum)) / 255
+    q = outputs(ready, x) / scale
+    np.testing.assert_allclose(q, np.round(q), atol=1e-3)
+
+
+def test_the_range_does_not_follow_the_averages():
+    model = keras.Sequential([keras.Input(SHAPE), layers.AveragePooling2D(4), layers.Flatten()])
+    aware, x = quantize_aware(model), images()
+    aware(x, training=True)
+    (grid,) = observers(aware)
+    np.testing.assert_allclose(float(grid.maximum), x.max(), rtol=1e-6)

@@ -219,7 +219,7 @@ def test_unknown_batch_size():
 @pytest.mark.parametrize("function", [softmax, log_softmax])
 @pytest.mark.parametrize("temperature", [0, -1.0, math.inf, math.nan, True, "hot", None])
 def test_rejects_temperature(function, temperature):
-    message = f"temperature must be a positive finite number, got {temperature!r}"
+    message = f"temperature must be a finite number above 0, got {temperature!r}"
     with pytest.raises(ValueError, match=message):
         function([1.0, 2.0], temperature=temperature)
 
@@ -250,7 +250,7 @@ def test_rejects_a_scalar():
         ),
         (
             lambda p: softmax_gradient(p, p, temperature=0),
-            r"temperature must be a positive finite number, got 0",
+            r"temperature must be a finite number above 0, got 0",
         ),
     ],
 )

@@ -9,6 +9,7 @@ import re
 
 import nbformat
 
+from tools.captions import with_captions
 from tools.conversion import Converter
 from tools.install import requirement
 from tools.storage import NotebookError, serialize, write_atomically
@@ -29,7 +30,7 @@ def convert(notebook, page, book):
         NotebookError: If anything of MyST has no counterpart; it names each.
     """
     converter = Converter(book, page)
-    cells = converter.cells(notebook.cells)
+    cells = converter.cells(with_captions(notebook.cells))
     if converter.problems:
         listed = "\n".join(f"  {p}" for p in dict.fromkeys(converter.problems))
         raise NotebookError(f"{page}: not resolved for Colab:\n{listed}")

@@ -96,9 +96,12 @@ class Converter:
         return "\n" + textwrap.indent(quoted, "> ", lambda line: True).replace("> \n", ">\n") + "\n"
 
     def figure(self, block):
+        caption = self.markdown(block.body)
+        if not block.argument:  # the picture is a cell's output
+            number, _ = self.book.targets[block.options["name"]]
+            return f"**{number}.** {caption}"
         alt = " ".join(block.options.get("alt", "").split())
         picture = f"![{alt}]({self.link(block.argument)})"
-        caption = self.markdown(block.body)
         return f"{picture}\n\n*{caption}*" if caption else picture
 
     def display(self, body, label):

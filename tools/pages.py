@@ -8,6 +8,7 @@ import nbformat
 from pybtex.database import parse_file
 from pybtex.richtext import Text
 
+from tools.captions import with_captions
 from tools.install import read_pyproject
 from tools.myst import INLINE, blocks
 from tools.storage import ROOT, find_notebooks
@@ -101,7 +102,8 @@ class Book:
 
 
 def markdown(notebook):
-    return [c.source for c in notebook.cells if c.cell_type == "markdown"]
+    """The texts of a notebook, captions of figures included."""
+    return [c.source for c in with_captions(notebook.cells) if c.cell_type == "markdown"]
 
 
 def read_references(path):

@@ -33,20 +33,29 @@ def section(title, identifier, document):
 
 
 def table(headings, rows, widths, *, classes=()):
-    """A table; a row is a list of entries, an entry a list of nodes or (list, columns to span)."""
-    node = nodes.table(classes=list(classes))
+    """A table; a row is a list of entries, an entry a list of nodes or (list, columns to span).
+
+    On a narrow page its rows become cards: so each entry that spans no other column also carries
+    its heading, which is shown there only.
+    """
+    node = nodes.table(classes=["cards", *classes])
     group = nodes.tgroup(cols=len(headings))
     group += [nodes.colspec(colwidth=w) for w in widths]
     group += nodes.thead("", _row([[paragraph(h)] for h in headings]))
-    group += nodes.tbody("", *map(_row, rows))
+    group += nodes.tbody("", *(_row(row, headings) for row in rows))
     node += group
     return node
 
 
-def _row(entries):
+def _row(entries, headings=()):
     row = nodes.row()
-    for entry in entries:
+    for column, entry in enumerate(entries):
         content, span = entry if isinstance(entry, tuple) else (entry, 1)
         options = {"morecols": span - 1} if span > 1 else {}
-        row += nodes.entry("", *content, **options)
+        labels = [_label(headings[column])] if headings and span == 1 else []
+        row += nodes.entry("", *labels, *content, **options)
     return row
+
+
+def _label(heading):
+    return nodes.paragraph(heading, heading, classes=["card-label"])

@@ -16,7 +16,9 @@ LABELED = re.compile(
     r"^\s*\$\$(?P<body>(?:(?!\$\$).)+?)\$\$[ \t]*\((?P<label>[\w-]+)\)", re.M | re.S
 )
 CITED = re.compile(r":eq:`(?:[^`<]*<)?([\w-]+)>?`")
-SPACING = re.compile(r"\\(?:qquad|quad|[,;:!])|~|&")
+FORMULA = re.compile(r":math:`([^`]*)`", re.S)
+ROW = re.compile(r"^\|([^|]*\$[^|]*)\|", re.M)
+SPACING = re.compile(r"\\\\|\\(?:qquad|quad|[,;:!])|\{\}|~|&")
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,11 @@ class Function:
     name: str  # with its module's, for example "pooling.max_pool2d"
     labels: tuple
     blocks: tuple
+    formulas: tuple  # inside its sentences
+
+    def computes(self, equation):
+        """Whether it repeats the equation; others are cited only."""
+        return fold(equation.body) in map(fold, self.blocks) and equation.label in self.labels
 
 
 def fold(latex):
@@ -49,7 +56,7 @@ def fold(latex):
 
 
 def bare(latex):
-    """The folded LaTeX without alignment and spacing commands: what is compared with the spec."""
+    """The folded LaTeX without alignment, line breaks and spacing, as the spec is compared."""
     return SPACING.sub("", fold(SPACING.sub(" ", latex)))
 
 
@@ -65,6 +72,11 @@ def markdown_of(path):
         return text
     cells = json.loads(text)["cells"]
     return "\n\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
+
+
+def notation_in(text):
+    """The formulas in the first column of each table."""
+    return [formula for cell in ROW.findall(text) for formula in re.findall(r"\$([^$]+)\$", cell)]
 
 
 def book_pages(root=ROOT):
@@ -102,8 +114,10 @@ def math_blocks(docstring):
 
 
 def function_from(name, docstring):
-    labels = dict.fromkeys(CITED.findall(docstring or ""))
-    return Function(name, tuple(labels), math_blocks(docstring or ""))
+    docstring = docstring or ""
+    labels = dict.fromkeys(CITED.findall(docstring))
+    formulas = FORMULA.findall(docstring)
+    return Function(name, tuple(labels), math_blocks(docstring), tuple(formulas))
 
 
 def module_names(root=ROOT):

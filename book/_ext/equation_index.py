@@ -18,7 +18,7 @@ class EquationIndex(SphinxDirective):
         functions = contract.read_functions()
         chapters = {}
         for equation in contract.read_equations():
-            citing = [f for f in functions if equation.label in f.labels]
+            citing = [f for f in functions if f.computes(equation) or is_own(equation, f)]
             chapters.setdefault(equation.page, []).append((equation, citing))
         return [self.make_chapter(page, rows) for page, rows in chapters.items()]
 
@@ -51,6 +51,11 @@ class EquationIndex(SphinxDirective):
 
     def record(self, backend, function):
         return self.parity.get(backend, {}).get("functions", {}).get(function)
+
+
+def is_own(equation, function):
+    """Whether it is the first that a function cites: the one that it is about."""
+    return function.labels[:1] == (equation.label,)
 
 
 def describe(record):

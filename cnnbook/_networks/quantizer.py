@@ -3,7 +3,8 @@
 import numpy as np
 from keras import layers, ops
 
-from cnnbook._networks.graph import Graph
+from cnnbook._networks import kinds
+from cnnbook._networks.graph import Graph, tensors_of, unique_name
 from cnnbook._networks.quantized_layers import (
     QuantizedActivation,
     QuantizedConv2D,
@@ -13,27 +14,12 @@ from cnnbook._networks.quantized_layers import (
 from cnnbook._shared import rounding
 from cnnbook.normalization import fold_batch_norm
 
-LINEAR = ("Conv2D", "DepthwiseConv2D", "SeparableConv2D", "Dense")
-RELUS = ("ReLU", "Relu", "Relu6", "LeakyReLU", "PReLU")  # two of them from keras.ops
-# Their output holds values of their input (or means of them), so it needs no range of its own.
-TRANSPARENT = (
-    "AveragePooling2D",
-    "Dropout",
-    "Flatten",
-    "GlobalMaxPooling2D",
-    "Identity",
-    "MaxPooling2D",
-    "Reshape",
-    "SpatialDropout2D",
-    "UpSampling2D",
-    "ZeroPadding2D",
-)
-MERGES = ("Add", "Concatenate")
 QUANTIZABLE = (
-    *LINEAR,
-    *RELUS,
-    *TRANSPARENT,
-    *MERGES,
+    *kinds.LINEAR,
+    *kinds.RELUS,
+    *kinds.SELECTIONS,
+    *kinds.AVERAGES,
+    *kinds.MERGES,
     "Activation",
     "BatchNormalization",
     "GlobalAveragePooling2D",
@@ -49,74 +35,71 @@ def build(model, bits, skip):
 
 
 class _Builder:
+    """Puts quantized layers in the places of float ones, and ranges between them.
+
+    What it makes is kept by the layer of the first network, or the call, for which it was made.
+    """
+
     def __init__(self, graph, bits, skip):
-        if isinstance(skip, str):
-            raise ValueError(f"skip must be a list of names, got the string {skip!r}.")
-        self.graph, self.skip, self.made = graph, set(skip), {}
-        names = {node.name for node in graph.nodes}
+        self.graph, self.skip = graph, _names("skip", skip)
         self.bits, self.own_bits = (8, dict(bits)) if isinstance(bits, dict) else (bits, {})
         for value in (self.bits, *self.own_bits.values()):
             rounding.integer_limits(value)
+        self.taken = {node.name for node in graph.nodes}
+        self.taken |= {tensor.name for tensor in tensors_of(graph.inputs)}
+        self.norm_of = self._foldable()
+        self.norms = {id(norm) for norm in self.norm_of.values()}
+        self.parts = {}  # of each linear layer
+        self.range_of = {}  # id(new tensor): the layer on whose grid its values lie
+        self._require_names()
+        self._require_supported()
+
+    # What can be done
+
+    def _require_names(self):
+        names = {node.name for node in self.graph.nodes}
         unknown = sorted((self.skip | set(self.own_bits)) - names)
         if unknown:
             raise ValueError(f"{model_names(unknown)} not in the model, which has {sorted(names)}.")
-        self.norm_of = self._foldable()
-        self.norms = {id(norm) for norm in self.norm_of.values()}
-        self._require_supported()
-        has_weights = {n.name for n in graph.nodes if n.kind in LINEAR and n.name not in self.skip}
-        has_weights |= {
-            node.name
-            for node in graph.nodes
-            if node.kind == "BatchNormalization" and id(node) not in self.norms
-        }
-        idle = sorted(set(self.own_bits) - has_weights)
+        quantized = {n.name for n in self.graph.nodes if self._has_kernel(n)}
+        idle = sorted(set(self.own_bits) - quantized)
         if idle:
             raise ValueError(f"bits names {idle}, which have no quantized weights of their own.")
+
+    def _has_kernel(self, node):
+        """Whether quantized weights stand in the new network under the node's name."""
+        if node.kind == "BatchNormalization":
+            return id(node) not in self.norms
+        return node.kind in kinds.LINEAR and node.name not in self.skip
+
+    def _require_supported(self):
+        quantized = (n for n in self.graph.nodes if n.name not in self.skip)
+        named = [(n, _unsupported(n)) for n in quantized if id(n) not in self.norms]
+        found = [f"{node.name} ({reason})" for node, reason in named if reason]
+        if found:
+            raise ValueError(
+                f"quantize_aware does not know {', '.join(found)}. Layers named in skip stay float."
+            )
 
     def _calls(self, node):
         return sum(other.layer is node.layer for other in self.graph.nodes)
 
     def _foldable(self):
         """{id of a linear node: the batch normalization that is folded into it}."""
-        found = {}
-        for node in self.graph.nodes:
-            follows = node.targets[0] if len(node.targets) == 1 else None
-            if (
-                node.kind in LINEAR
-                and not node.is_output
-                and follows is not None
-                and follows.kind == "BatchNormalization"
-                and _activation(node) == "linear"
-                and not {node.name, follows.name} & self.skip
-                and self._calls(node) == self._calls(follows) == 1
-                and _normalizes_channels(follows, node)
-            ):
-                found[id(node)] = follows
-        return found
+        linear = [n for n in self.graph.nodes if n.kind in kinds.LINEAR and len(n.targets) == 1]
+        return {id(n): n.targets[0] for n in linear if self._folds(n, n.targets[0])}
 
-    def _require_supported(self):
-        found = []
-        for node in self.graph.nodes:
-            if node.name in self.skip or id(node) in self.norms:
-                continue
-            if node.kind not in QUANTIZABLE:
-                found.append(f"{node.name} ({node.kind})")
-            elif node.kind == "BatchNormalization" and len(node.outputs.shape) != 4:
-                found.append(f"{node.name} (BatchNormalization that follows no layer to fold into)")
-            elif node.kind == "BatchNormalization" and node.layer.axis % 4 not in (1, 3):
-                found.append(f"{node.name} (BatchNormalization with axis={node.layer.axis})")
-            elif node.kind == "Dense" and len(node.outputs.shape) > 4:
-                found.append(f"{node.name} (Dense with inputs of more than 4 axes)")
-            elif node.kind == "ReLU" and not _has_integers(node.layer):
-                found.append(f"{node.name} (ReLU with a threshold or max_value other than 6)")
-            elif _activation(node) not in ACTIVATIONS:
-                found.append(f"{node.name} (activation {_activation(node)})")
-            elif _activation(node) in BOUNDED and not node.is_output:
-                found.append(f"{node.name} ({_activation(node)} before the model's output)")
-        if found:
-            raise ValueError(
-                f"quantize_aware does not know {', '.join(found)}. Layers named in skip stay float."
-            )
+    def _folds(self, node, follows):
+        return (
+            follows.kind == "BatchNormalization"
+            and not node.is_output
+            and node.activation == "linear"
+            and not {node.name, follows.name} & self.skip
+            and self._calls(node) == self._calls(follows) == 1
+            and _normalizes_channels(follows, node)
+        )
+
+    # The new network
 
     def model(self):
         return self.graph.rebuild(self._call, self._enter)
@@ -124,77 +107,89 @@ class _Builder:
     def _enter(self, tensor, nodes):
         if all(node.name in self.skip for node in nodes):
             return tensor
-        at = sum(name.startswith("input") for name in self.made if isinstance(name, str))
-        return self._ranged(tensor, f"input_{at}_range" if at else "input_range")
+        return self._ranged(tensor, "input_range")
 
     def _ranged(self, tensor, name):
-        if name not in self.made:
-            self.made[name] = QuantizedActivation(bits=self.bits, name=name)
-        return self.made[name](tensor)
+        layer = QuantizedActivation(bits=self.bits, name=unique_name(name, self.taken))
+        tensor = layer(tensor)
+        self.range_of[id(tensor)] = layer
+        return tensor
 
     def _call(self, node, *args, **kwargs):
         if id(node) in self.norms:
             return args[0]  # it is folded into the layer before it
-        skipped = node.name in self.skip
-        if node.kind == "Add" and not skipped and isinstance(args[0], (list, tuple)):
-            args = [self._added_in_pairs(node, args[0])]
-        if skipped or node.kind not in (*LINEAR, "BatchNormalization"):
+        if node.name in self.skip:
             outputs = node.layer(*args, **kwargs)
-        else:
+        elif node.kind in (*kinds.LINEAR, "BatchNormalization"):
             outputs = self._linear(node, args[0])
-        if self._needs_range(node):
-            # A layer that is called twice has a range for each call.
-            at = "" if self._calls(node) == 1 else f"_{self.graph.nodes.index(node)}"
-            outputs = self._ranged(outputs, f"{node.name}_range{at}")
+        elif node.kind == "Add" and isinstance(node.layer, layers.Add):
+            outputs = node.layer(self._added_in_pairs(node, args[0]), **kwargs)
+        else:
+            outputs = self._on_the_grid(node, args, node.layer(*args, **kwargs))
+        return self._ranged(outputs, f"{node.name}_range") if self._needs_range(node) else outputs
+
+    def _on_the_grid(self, node, args, outputs):
+        """Values that are passed on keep their range; means of them are rounded to it."""
+        passes = node.kind in (*kinds.SELECTIONS, *kinds.AVERAGES)
+        layer = self.range_of.get(id(args[0])) if passes else None
+        if layer is None:
+            return outputs
+        if node.kind in kinds.AVERAGES:
+            outputs = layer(outputs, ties="away")
+        elif node.kind == "UpSampling2D" and node.layer.interpolation != "nearest":
+            outputs = layer(outputs, ties="up")
+        self.range_of[id(outputs)] = layer
         return outputs
 
     def _added_in_pairs(self, node, terms):
         """The last two terms of a sum: each sum before it has a range of its own."""
         first, *rest = terms
-        for i, term in enumerate(rest[:-1], start=1):
-            total = layers.Add(name=f"{node.name}_{i}")([first, term])
-            first = self._ranged(total, f"{node.name}_{i}_range")
+        for term in rest[:-1]:
+            partial = layers.Add(name=unique_name(f"{node.name}_partial", self.taken))
+            first = self._ranged(partial([first, term]), f"{partial.name}_range")
         return [first, rest[-1]]
 
     def _needs_range(self, node):
         if node.name in self.skip:
             return any(target.name not in self.skip for target in node.targets)
-        if node.kind in TRANSPARENT or _activation(node) in BOUNDED:
+        if node.kind in (*kinds.SELECTIONS, *kinds.AVERAGES) or node.activation in BOUNDED:
             return False
         last = self.norm_of.get(id(node), node)
-        fused = len(last.targets) == 1 and not last.is_output and _fuses(last.targets[0])
-        return not (
-            fused and last.targets[0].name not in self.skip and _activation(node) == "linear"
-        )
+        if len(last.targets) != 1 or last.is_output or last.targets[0].name in self.skip:
+            return True
+        return node.activation != "linear" or not _fuses(last.targets[0])
 
     def _linear(self, node, x):
-        parts = self.made.get(id(node.layer))
-        if parts is None:
-            parts = self.made[id(node.layer)] = self._parts(node, x)
-        for part in parts:
+        if id(node.layer) not in self.parts:
+            self.parts[id(node.layer)] = self._parts(node, x)
+        for part in self.parts[id(node.layer)]:
             x = part(x)
         return x
 
+    # The layers that take the place of a linear layer: built, with its weights
+
     def _parts(self, node, x):
-        """The layers that take the place of a linear layer: built, with its weights."""
         bits = self.own_bits.get(node.name, self.bits)
-        config, weights = dict(node.layer.get_config()), node.weights
         norm = self.norm_of.get(id(node))
         if node.kind == "BatchNormalization":
             return [_scaling(node, x, bits)]
-        after = []
-        if _activation(node) not in ("linear", "relu", "relu6"):
+        config, after = dict(node.layer.get_config()), []
+        if node.activation not in ("linear", "relu", "relu6"):
             config["activation"] = "linear"
-            after = [layers.Activation(_activation(node), name=f"{node.name}_activation")]
-            after.insert(0, QuantizedActivation(bits=self.bits, name=f"{node.name}_before"))
+            after = [self._range(f"{node.name}_before"), self._activation(node)]
         if node.kind == "SeparableConv2D":
-            parts = self._separable(node, x, bits, norm, config)
-        else:
-            kind = {"Conv2D": QuantizedConv2D, "Dense": QuantizedDense}
-            kind = kind.get(node.kind, QuantizedDepthwiseConv2D)
-            kernel, bias = _folded(weights["kernel"], weights.get("bias"), norm)
-            parts = [_made(kind, config, bits, x.shape, kernel, bias)]
-        return parts + after
+            return self._separable(node, x, bits, norm, config) + after
+        kind = {"Conv2D": QuantizedConv2D, "Dense": QuantizedDense}
+        kind = kind.get(node.kind, QuantizedDepthwiseConv2D)
+        kernel, bias = _folded(node.weights["kernel"], node.weights.get("bias"), norm)
+        return [_made(kind, config, bits, x.shape, kernel, bias), *after]
+
+    def _range(self, name):
+        return QuantizedActivation(bits=self.bits, name=unique_name(name, self.taken))
+
+    def _activation(self, node):
+        name = unique_name(f"{node.name}_activation", self.taken)
+        return layers.Activation(node.activation, name=name)
 
     def _separable(self, node, x, bits, norm, config):
         weights = node.weights
@@ -202,12 +197,12 @@ class _Builder:
         first = {
             **shared,
             **{k: config[k] for k in ("kernel_size", "strides", "padding", "dilation_rate")},
-            "name": f"{node.name}_depthwise",
+            "name": unique_name(f"{node.name}_depthwise", self.taken),
             "depth_multiplier": config["depth_multiplier"],
         }
         kernel = weights["depthwise_kernel"]
         depthwise = _made(QuantizedDepthwiseConv2D, first, bits, x.shape, kernel, None)
-        between = QuantizedActivation(bits=self.bits, name=f"{node.name}_depthwise_range")
+        between = self._range(f"{first['name']}_range")
         kernel, bias = _folded(weights["pointwise_kernel"], weights.get("bias"), norm)
         second = {**shared, "filters": config["filters"], "kernel_size": 1}
         second["activation"] = config["activation"]
@@ -215,16 +210,36 @@ class _Builder:
         return [depthwise, between, _made(QuantizedConv2D, second, bits, shape, kernel, bias)]
 
 
+def _names(name, value):
+    if isinstance(value, str):
+        raise ValueError(f"{name} must be a list of names, got the string {value!r}.")
+    return set(value)
+
+
+def _unsupported(node):
+    """What of a node has no integer form here, or None."""
+    reasons = {
+        node.kind: node.kind not in QUANTIZABLE,
+        "ReLU with a threshold or max_value other than 6": (
+            node.kind == "ReLU" and not _has_integers(node.layer)
+        ),
+        "Dense with inputs of more than 4 axes": (
+            node.kind == "Dense" and len(node.outputs.shape) > 4
+        ),
+        f"activation {node.activation}": node.activation not in ACTIVATIONS,
+        f"{node.activation} before the model's output": (
+            node.activation in BOUNDED and not node.is_output
+        ),
+    }
+    if node.kind == "BatchNormalization":
+        rank, axis = len(node.outputs.shape), node.layer.axis
+        reasons["BatchNormalization that follows no layer to fold into"] = rank != 4
+        reasons[f"BatchNormalization with axis={axis}"] = axis % rank not in (1, 3)
+    return next((reason for reason, holds in reasons.items() if holds), None)
+
+
 def model_names(names):
     return ", ".join(map(repr, names)) + (" is" if len(names) == 1 else " are")
-
-
-def _activation(node):
-    """The name of a node's activation, `linear` if it has none of its own."""
-    if node.kind == "Softmax":
-        return "softmax"
-    function = getattr(node.layer, "activation", None)
-    return "linear" if function is None else getattr(function, "__name__", type(function).__name__)
 
 
 def _fuses(node):
@@ -232,7 +247,7 @@ def _fuses(node):
     if node.kind in ("Relu", "Relu6"):
         return True
     if node.kind == "Activation":
-        return _activation(node) in ("linear", "relu", "relu6")
+        return node.activation in ("linear", "relu", "relu6")
     config = node.layer.get_config()
     return node.kind == "ReLU" and (
         config["max_value"] in (None, 6.0)

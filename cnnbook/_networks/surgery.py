@@ -6,7 +6,8 @@ import keras
 import numpy as np
 from keras import layers, tree
 
-from cnnbook._networks import graph as _graph
+from cnnbook._networks import kinds
+from cnnbook._networks.graph import Graph, made_from, tensors_of
 
 __all__ = ["Surgery", "zero_count"]
 
@@ -26,26 +27,11 @@ MERGES += (layers.Minimum,)
 MERGE_OPERATIONS = ("Add", "Subtract", "Multiply", "Maximum", "Minimum")  # x + y, ops.add, ...
 OPERATIONS = ("ReLU", "Relu", "Relu6", "LeakyRelu", "Elu", "Gelu", "Silu", "Tanh", "Sigmoid")
 OPERATIONS += ("HardSigmoid", "HardSilu")
-ACTIVATIONS = (  # functions of one value
-    *("linear", "relu", "relu6", "leaky_relu", "elu", "selu", "gelu", "silu", "mish", "celu"),
-    *("tanh", "sigmoid", "hard_tanh", "hard_sigmoid", "hard_silu", "softplus", "softsign"),
-    *("log_sigmoid", "exponential", "tanh_shrink", "hard_shrink", "soft_shrink", "squareplus"),
-)
 
 
 def zero_count(share, size):
     """The largest integer of at most share * size, errors of rounding aside; one is left."""
     return max(min(math.floor(round(share * size, 6)), size - 1), 0)
-
-
-def _tensors(structure):
-    return [t for t in tree.flatten(structure) if isinstance(t, keras.KerasTensor)]
-
-
-def _mixes_channels(layer):
-    function = getattr(layer, "activation", None)
-    name = getattr(function, "__name__", None) or type(function).__name__.lower()
-    return function is not None and name not in ACTIVATIONS
 
 
 class Surgery:
@@ -57,16 +43,16 @@ class Surgery:
     """
 
     def __init__(self, model, what):
-        self.what, self.graph = what, _graph.Graph(model, what)
+        self.what, self.graph = what, Graph(model, what)
         self.parents = [FIXED]
         self.channels = {}  # id(tensor): channel numbers
         self.reads, self.makes = {}, {}  # id(layer): channel numbers, of its inputs and filters
         self.filters = {}  # id(layer): L1 norms of the filters
-        for tensor in _tensors(self.graph.inputs):
+        for tensor in tensors_of(self.graph.inputs):
             self._mark(tensor, self._fixed(tensor))
         for node in self.graph.nodes:
             self._follow(node)
-        for tensor in _tensors(self.graph.outputs):
+        for tensor in tensors_of(self.graph.outputs):
             self._tie(self.channels[id(tensor)], FIXED)
         if not self.makes:
             raise ValueError(f"{what} needs a model with a Conv2D, {model.name!r} has none.")
@@ -103,12 +89,12 @@ class Surgery:
     def _refuse(self, node, why=""):
         raise ValueError(
             f"{self.what} cannot carry the loss of filters through the layer {node.name!r} of "
-            f"type {node.kind}{why}."
+            f"type {type(node.layer).__name__}{why}."
         )
 
     def _follow(self, node):
-        inputs = [self.channels[id(t)] for t in _tensors((node.args, node.kwargs))]
-        outputs = _tensors(node.outputs)
+        inputs = [self.channels[id(t)] for t in tensors_of((node.args, node.kwargs))]
+        outputs = tensors_of(node.outputs)
         if getattr(node.layer, "weights", None) and inputs:
             first = self.reads.setdefault(id(node.layer), inputs[0])
             if first is not inputs[0]:
@@ -121,7 +107,7 @@ class Surgery:
         if getattr(node.layer, "data_format", None) == "channels_first":
             self._refuse(node, " with data_format='channels_first': the channels must come last")
         channels = self._channels_after(node, inputs, outputs[0])
-        if _mixes_channels(node.layer):
+        if node.activation not in kinds.ACTIVATIONS:  # it may mix channels, as softmax does
             self._tie(channels, FIXED)
         self._mark(outputs[0], channels)
 
@@ -251,12 +237,12 @@ class Surgery:
         elif kind is layers.BatchNormalization and not reads.all():
             weights = {n: w[reads] for n, w in weights.items()}
         elif kind is layers.Reshape:
-            (source,) = _tensors((node.args, node.kwargs))
+            (source,) = tensors_of((node.args, node.kwargs))
             channels = kept(self.channels[id(source)])
             if not channels.all():
-                (output,) = _tensors(node.outputs)
+                (output,) = tensors_of(node.outputs)
                 count = int(channels.sum()) * (output.shape[-1] // len(channels))
                 config["target_shape"] = (*config["target_shape"][:-1], count)
         names = [v.name for v in layer.weights]  # inside a layer of layers one name stands twice
         values = [weights[n] for n in names] if len(names) == len(weights) else layer.get_weights()
-        return type(layer).from_config(config), values
+        return made_from(layer, config), values

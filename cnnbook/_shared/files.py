@@ -1,16 +1,21 @@
-"""Files of arrays that are whole or not there: checksums, temporary names, damaged files."""
+"""Files that are whole or not there: checksums, temporary names, damaged files."""
 
 import contextlib
+import errno
 import hashlib
 import itertools
 import os
+import stat
 import tempfile
 import zipfile
 from pathlib import Path
 
 import numpy as np
 
+from cnnbook._shared import npz
+
 STAMP = (1980, 1, 1, 0, 0, 0)  # in every zip entry: equal arrays give equal files
+MOST_CHECKSUM = 1000  # bytes that are read of a file with a checksum, which has about 80
 
 
 class Damaged(Exception):
@@ -19,9 +24,51 @@ class Damaged(Exception):
     file_id = None
 
 
+def as_path(path):
+    name = os.fspath(path) if isinstance(path, (str, os.PathLike)) else None
+    if not isinstance(name, str) or not name or "\0" in name:
+        raise ValueError(f"path must be a string or a path, got {path!r}.")
+    return Path(name)
+
+
+def target(path, suffix):
+    """A path at which a file can be written."""
+    path = as_path(path)
+    if path.suffix != suffix:
+        raise ValueError(f"path must end in {suffix!r}, got {str(path)!r}.")
+    reason = None
+    if not os.path.isdir(path.parent):
+        reason = f"there is no folder {str(path.parent)!r}"
+    elif not os.access(path.parent, os.W_OK):
+        reason = f"the folder {str(path.parent)!r} is write-protected"
+    elif os.path.isdir(path):
+        reason = "it is a folder"
+    elif os.path.exists(path) and not os.path.isfile(path):
+        reason = "there is something else than a file"
+    if reason:
+        raise ValueError(f"path {str(path)!r} cannot be written: {reason}.")
+    return path
+
+
+@contextlib.contextmanager
+def opened(path):
+    """A regular file to read: a pipe would keep its reader waiting, and a device never ends."""
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    with os.fdopen(_handle(path, flags), "rb") as file:
+        yield file
+
+
+def _handle(path, flags):
+    handle = os.open(path, flags)
+    if stat.S_ISREG(os.fstat(handle).st_mode):
+        return handle
+    os.close(handle)
+    raise OSError(errno.EINVAL, "It is not a regular file", str(path))
+
+
 def read(path, names, check):
     """The checked arrays of a file that is whole; raises Damaged where it is not."""
-    with open(path, "rb") as file:  # one handle: another process may replace the file meanwhile
+    with opened(path) as file:  # one handle: another process may replace the file meanwhile
         try:
             recorded = _recorded_checksum(path)
             if recorded not in (None, hashlib.file_digest(file, "sha256").hexdigest()):
@@ -35,12 +82,11 @@ def read(path, names, check):
 
 def _arrays(file, names):
     try:
-        stored = np.load(file, allow_pickle=False)
-        if not isinstance(stored, np.lib.npyio.NpzFile):
-            raise ValueError("it is not an .npz file")
-        return {key: stored[key] for key in names if key in stored.files}
+        return npz.read(file, names)
     except MemoryError:
         raise
+    except ValueError as error:
+        raise Damaged(str(error)) from error
     except Exception as error:  # a truncated or foreign file fails in many ways
         raise Damaged(f"{type(error).__name__}: {error}") from error
 
@@ -55,7 +101,8 @@ def _beside(path):
 
 def _recorded_checksum(path):
     try:
-        words = _beside(path).read_text("utf-8", "replace").split()
+        with opened(_beside(path)) as file:
+            words = file.read(MOST_CHECKSUM).decode("utf-8", "replace").split()
     except FileNotFoundError:
         return None
     return words[0] if words else ""
@@ -88,6 +135,13 @@ def _reserved_name(path):
         with contextlib.suppress(FileExistsError):
             os.close(os.open(target, os.O_CREAT | os.O_EXCL))
             return target
+
+
+def write_bytes(path, content):
+    """Writes a file under a temporary name first, so that nobody ever finds half of it."""
+    with _part_of(path) as part:
+        part.write_bytes(content)
+        os.replace(part, path)
 
 
 def write(path, arrays):

@@ -28,15 +28,31 @@ def scale_and_zero_point(low, high, bits, symmetric=False):
     return scale, q_min - ops.cast(ops.round(low / scale), "int32")
 
 
-def straight_through(x, scale, zero_point, limits):
+def straight_through(x, scale, zero_point, limits, rounded=ops.round):
     """What is left of x on the grid; its gradient is 1 where nothing was clipped, and else 0.
 
     Scale and zero point are ready to be broadcast against x, and of its dtype.
     """
     q_min, q_max = limits
     # The clip comes before the zero point would: the same one, and fewer passes over x.
-    q = ops.round(ops.stop_gradient(x) / scale)
+    q = rounded(ops.stop_gradient(x) / scale)
     clipped = ops.clip(q, q_min - zero_point, q_max - zero_point)
     passed = ops.where(ops.equal(q, clipped), x, ops.zeros((), x.dtype))
     # The difference is exactly 0, and carries the gradient.
     return ops.stop_gradient(scale * clipped) + (passed - ops.stop_gradient(passed))
+
+
+def round_by(ties, zero_point):
+    """How LiteRT rounds a mean of integers: ties go "up", or "away" from the integer 0.
+
+    That is the integer 0 of the file, which stands for the zero point's number. A mean of up to a
+    thousand numbers lies on a tie, or further from one than float32 errs.
+    """
+
+    def rounded(q):
+        v = q + zero_point
+        if ties == "up":
+            return ops.floor(v + 0.5 + 1e-4) - zero_point
+        return ops.sign(v) * ops.floor(ops.abs(v) + 0.5 + 1e-4) - zero_point
+
+    return rounded

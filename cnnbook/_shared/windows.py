@@ -1,36 +1,54 @@
 """Where windows lie on an image: paddings, counts and views."""
 
+import numpy as np
+
+from cnnbook._shared import arguments
+
 
 def pad_amounts(padding, sizes, kernel_sizes, strides, dilations=(1, 1)):
     """((top, bottom), (left, right)) for each of the four forms of `padding`."""
-    if padding == "valid":
+    require_known(sizes)
+    is_name = isinstance(padding, str)
+    if is_name and padding == "valid":
         return tuple((0, 0) for _ in sizes)
-    if padding == "same":
+    if is_name and padding == "same":
         amounts = []
         for size, k, s, d in zip(sizes, kernel_sizes, strides, dilations, strict=True):
             outputs = -(-size // s)
             total = max((outputs - 1) * s + (k - 1) * d + 1 - size, 0)
             amounts.append((total // 2, total - total // 2))
         return tuple(amounts)
-    try:
-        if hasattr(padding, "__index__") and not isinstance(padding, bool):
-            amounts = tuple((padding.__index__(),) * 2 for _ in sizes)
-        else:
-            amounts = tuple((a.__index__(), b.__index__()) for a, b in padding)
-            if len(amounts) != len(sizes):
-                raise TypeError
-    except (TypeError, ValueError, AttributeError):
+    return _explicit_amounts(padding, len(sizes))
+
+
+def _explicit_amounts(padding, axes):
+    """One integer for all sides, or a pair of them for each axis."""
+    padding = padding.tolist() if isinstance(padding, np.ndarray) else padding
+    is_pairs = isinstance(padding, (tuple, list)) and len(padding) == axes
+    if is_pairs and all(isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in padding):
+        return tuple(tuple(arguments.integer("padding", n, 0) for n in pair) for pair in padding)
+    if isinstance(padding, (str, tuple, list)) or not hasattr(padding, "__index__"):
         raise ValueError(
-            "padding must be 'valid', 'same', an int or ((top, bottom), (left, right)), "
+            "padding must be 'valid', 'same', an integer or ((top, bottom), (left, right)), "
             f"got {padding!r}."
-        ) from None
-    if min(min(pair) for pair in amounts) < 0:
-        raise ValueError(f"padding must not be negative, got {padding!r}.")
-    return amounts
+        )
+    return tuple((arguments.integer("padding", padding, 0),) * 2 for _ in range(axes))
 
 
 def _times(numbers):
     return "x".join(map(str, numbers))
+
+
+def require_known(sizes):
+    if None in sizes:
+        raise ValueError(f"x must have a known height and width, got {tuple(sizes)}.")
+
+
+def require_sides(name, kernel):
+    if not all(kernel.shape[:2]):  # None is a size that is not known
+        raise ValueError(
+            f"{name} must have known sides of at least 1, got shape {tuple(kernel.shape)}."
+        )
 
 
 def window_counts(sizes, window_sizes, strides, dilations=(1, 1), *, name="kernel"):
@@ -47,7 +65,9 @@ def window_counts(sizes, window_sizes, strides, dilations=(1, 1), *, name="kerne
 
 def shifted_view(x, offset, counts, strides):
     """x at one position of every window: (N, H_out, W_out, C), channels last."""
-    (top, left), (rows, columns), (down, right) = offset, counts, strides
+    top, left = offset
+    rows, columns = counts
+    down, right = strides
     return x[
         :,
         top : top + down * (rows - 1) + 1 : down,

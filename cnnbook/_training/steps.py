@@ -3,29 +3,60 @@
 import keras
 from keras import ops
 
+from cnnbook._training.batches import arrays
 
-def value_outputs_gradients(model, loss_fn, x, y, scale=lambda loss: loss):
-    """(loss, outputs, gradients of the scaled loss); the model's own state moves on."""
-    trainable = model.trainable_variables
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
 
-        with tf.GradientTape() as tape:
-            outputs = model(x, training=True)
-            loss = _total(loss_fn, y, outputs, model.losses)
-            scaled = scale(loss)
-        zeros = tf.UnconnectedGradients.ZERO
-        values = [v.value for v in trainable]
-        gradients = tape.gradient(scaled, values, unconnected_gradients=zeros)
-        return loss, outputs, [tf.convert_to_tensor(g) for g in gradients]  # sparse ones, too
-    if keras.backend.backend() == "torch":
-        import torch
+def variables(model, optimizer):
+    """All that a step changes and the next one reads, in a fixed order."""
+    metrics = {id(v) for v in model.metrics_variables}
+    return [v for v in model.variables if id(v) not in metrics] + list(optimizer.variables)
 
+
+def signature(model, optimizer):
+    """[owner, shape, dtype] of each of those variables."""
+    count, found = len(optimizer.variables), variables(model, optimizer)
+    owners = ["model"] * (len(found) - count) + ["optimizer"] * count
+    return [[o, list(v.shape), str(v.dtype)] for o, v in zip(owners, found, strict=True)]
+
+
+def _same(loss):
+    return loss
+
+
+def value_outputs_gradients(model, loss_fn, x, y, weights=None, scale=_same):
+    """(loss, outputs, gradients of the scaled loss); the model's own state moves on.
+
+    The gradient of a variable without influence is None on TensorFlow and PyTorch, and zero on
+    JAX, which is what Keras gives to the optimizer there.
+    """
+    differentiate = {"tensorflow": _by_tape, "torch": _by_torch, "jax": _by_jax}
+    compute = differentiate[keras.backend.backend()]
+    return compute(model, loss_fn, x, y, weights, scale)
+
+
+def _by_tape(model, loss_fn, x, y, weights, scale):
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
         outputs = model(x, training=True)
-        loss = _total(loss_fn, y, outputs, model.losses)
-        values = [v.value for v in trainable]
-        gradients = torch.autograd.grad(scale(loss), values, materialize_grads=True)
-        return loss.detach(), outputs.detach(), gradients
+        loss = _total(loss_fn, y, outputs, weights, model.losses)
+        scaled = scale(loss)
+    gradients = tape.gradient(scaled, [v.value for v in model.trainable_variables])
+    dense = [None if g is None else tf.convert_to_tensor(g) for g in gradients]  # of tables, too
+    return loss, outputs, dense
+
+
+def _by_torch(model, loss_fn, x, y, weights, scale):
+    import torch
+
+    outputs = model(x, training=True)
+    loss = _total(loss_fn, y, outputs, weights, model.losses)
+    values = [v.value for v in model.trainable_variables]
+    gradients = torch.autograd.grad(scale(loss), values, allow_unused=True)
+    return loss.detach(), keras.tree.map_structure(torch.Tensor.detach, outputs), list(gradients)
+
+
+def _by_jax(model, loss_fn, x, y, weights, scale):
     import jax
 
     def compute(values):
@@ -33,17 +64,19 @@ def value_outputs_gradients(model, loss_fn, x, y, scale=lambda loss: loss):
         outputs, state, losses = model.stateless_call(
             values, state, x, training=True, return_losses=True
         )
-        loss = _total(loss_fn, y, outputs, losses)
+        loss = _total(loss_fn, y, outputs, weights, losses)
         return scale(loss), (loss, outputs, state)
 
     differentiate = jax.grad(compute, has_aux=True)
-    gradients, (loss, outputs, state) = differentiate([v.value for v in trainable])
-    _assign(model.non_trainable_variables, state)
-    return loss, outputs, gradients
+    gradients, results = differentiate([v.value for v in model.trainable_variables])
+    _assign(model.non_trainable_variables, results[2])
+    return results[0], results[1], gradients
 
 
-def _total(loss_fn, y, outputs, penalties):
-    loss = loss_fn(y, outputs)
+def _total(loss_fn, y, outputs, weights, penalties):
+    """The loss of the batch and the penalties of the layers."""
+    options = {} if weights is None else {"sample_weight": weights}
+    loss = loss_fn(y, outputs, **options)
     if len(ops.shape(loss)):
         raise ValueError(
             "loss must return one number for a batch, "
@@ -59,63 +92,73 @@ def _assign(variables, values):
 
 def _classes(outputs):
     """The class of the largest score; outputs with fewer than two scores have none."""
+    if not ops.is_tensor(outputs):
+        return ops.zeros((), "int32")
     scores = len(outputs.shape) > 1 and outputs.shape[-1] > 1
     return ops.argmax(outputs, axis=-1) if scores else ops.zeros((), "int32")
 
 
-def training_step(model, loss_fn, optimizer):
-    """step(x, y) -> (loss, classes): forward, backward, update; compiled."""
-    backend, variables = keras.backend.backend(), optimizer.variables
+def _all_finite(x):
+    """Whether every image is a number: pooling and ReLU may hide from the loss that it is none."""
+    return ops.all(ops.stack([ops.all(ops.isfinite(a)) for a in arrays(x)]))
 
-    def forward_backward(x, y):
-        return value_outputs_gradients(model, loss_fn, x, y, optimizer.scale_loss)
+
+def training_step(model, loss_fn, optimizer):
+    """step(x, y, weights) -> (loss, classes, are the images finite); compiled."""
+
+    def forward_backward(x, y, weights):
+        return value_outputs_gradients(model, loss_fn, x, y, weights, optimizer.scale_loss)
 
     def update(gradients):
         optimizer.apply(gradients, model.trainable_variables)
 
+    backend = keras.backend.backend()
+    if backend == "jax":
+        return _jitted_step(model, optimizer, forward_backward)
     if backend == "tensorflow":
         import tensorflow as tf
 
         # XLA makes one pass of the update's many; on a CPU it would slow the convolutions down.
         update = tf.function(update, jit_compile=True)
 
-    def step(x, y):
-        loss, outputs, gradients = forward_backward(x, y)
+    def step(x, y, weights):
+        loss, outputs, gradients = forward_backward(x, y, weights)
         update(gradients)
-        return loss, _classes(outputs)
+        return loss, _classes(outputs), _all_finite(x)
 
-    if backend == "tensorflow":
-        return tf.function(step, reduce_retracing=True)
-    if backend == "torch":
-        return step
+    return tf.function(step, reduce_retracing=True) if backend == "tensorflow" else step
+
+
+def _jitted_step(model, optimizer, forward_backward):
     import jax
 
     @jax.jit
-    def pure(values, state, slots, x, y):
-        owners = [*model.trainable_variables, *model.non_trainable_variables, *variables]
+    def pure(values, state, slots, x, y, weights):
+        owners = [*model.trainable_variables, *model.non_trainable_variables, *optimizer.variables]
         mapping = list(zip(owners, [*values, *state, *slots], strict=True))
         with keras.StatelessScope(state_mapping=mapping) as scope:
-            loss, outputs, gradients = forward_backward(x, y)
+            loss, outputs, gradients = forward_backward(x, y, weights)
         state = [scope.get_current_value(v) for v in model.non_trainable_variables]
         values, slots = optimizer.stateless_apply(slots, gradients, values)
-        return loss, _classes(outputs), values, state, slots
+        return (loss, _classes(outputs), _all_finite(x)), values, state, slots
 
-    def jitted(x, y):
-        owners = model.trainable_variables, model.non_trainable_variables, variables
-        loss, classes, *new = pure(*([v.value for v in group] for group in owners), x, y)
+    def step(x, y, weights):
+        owners = model.trainable_variables, model.non_trainable_variables, optimizer.variables
+        results, *new = pure(*([v.value for v in group] for group in owners), x, y, weights)
         for group, values in zip(owners, new, strict=True):
             _assign(group, values)
-        return loss, classes
+        return results
 
-    return jitted
+    return step
 
 
 def evaluation_step(model, loss_fn):
-    """step(x, y) -> (loss, classes), the model unchanged; compiled."""
+    """step(x, y, weights) -> (loss, classes, are the images finite), the model unchanged."""
 
-    def step(x, y):
+    def step(x, y, weights):
         outputs = model(x, training=False)
-        return _total(loss_fn, y, outputs, []), _classes(outputs)
+        loss = _total(loss_fn, y, outputs, weights, model.losses)
+        return loss, _classes(outputs), _all_finite(x)
 
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
@@ -128,12 +171,15 @@ def evaluation_step(model, loss_fn):
     import jax
 
     @jax.jit
-    def pure(values, x, y):
-        mapping = list(zip(model.variables, values, strict=True))
-        with keras.StatelessScope(state_mapping=mapping):
-            return step(x, y)
+    def pure(values, state, x, y, weights):
+        outputs, _, losses = model.stateless_call(
+            values, state, x, training=False, return_losses=True
+        )
+        loss = _total(loss_fn, y, outputs, weights, losses)
+        return loss, _classes(outputs), _all_finite(x)
 
-    return lambda x, y: pure([v.value for v in model.variables], x, y)
+    owners = model.trainable_variables, model.non_trainable_variables
+    return lambda *batch: pure(*([v.value for v in group] for group in owners), *batch)
 
 
 def torch_generators():

@@ -178,17 +178,19 @@ def check(name, answer):
 
     Returns:
         A :class:`Verdict`, true when the answer is correct; printed, it says
-        what is wrong and gives a hint, never the answer.
+        what is wrong and gives a hint, never the answer. There is no verdict
+        (``None``) on an answer that is still ``None`` or ``...``.
 
     Raises:
         ValueError: If there is no exercise of that name.
 
     Example:
         >>> check("convolution-1", None)
-        convolution-1: no answer yet.
+        >>> check("convolution-1", 0)  # doctest: +ELLIPSIS
+        convolution-1: not yet: the number is too small. Hint: ...
     """
     exercise = _find(name)
     if answer is None or answer is Ellipsis:
-        return Verdict(name, "no answer yet.")
+        return None
     problem = exercise.judge(answer, seed=zlib.crc32(name.encode()))
     return Verdict(name, problem and f"not yet: {problem} Hint: {exercise.hint}")

@@ -3,13 +3,12 @@
 import functools
 import shutil
 import threading
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
+from http.server import ThreadingHTTPServer
 
 import pytest
+from built_site import BASE, SITE, Host
 from playwright.sync_api import sync_playwright
 
-SITE = Path(__file__).parents[2] / "_build" / "html"
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -20,22 +19,15 @@ FLAGS = [
 ]
 
 
-class QuietHandler(SimpleHTTPRequestHandler):
-    def log_message(self, *arguments):
-        pass
-
-
 @pytest.fixture(scope="session")
 def address():
     """Where the site is served."""
     if not (SITE / "index.html").exists():
         pytest.fail("The book is not built: run make book first.")
-    server = ThreadingHTTPServer(
-        ("127.0.0.1", 0), functools.partial(QuietHandler, directory=str(SITE))
-    )
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Host, directory=str(SITE)))
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
+    yield f"http://127.0.0.1:{server.server_port}{BASE}"
     server.shutdown()
     server.server_close()
     thread.join()
@@ -50,6 +42,10 @@ def chromium():
         browser = playwright.chromium.launch(executable_path=found, args=FLAGS)
         yield browser
         browser.close()
+
+
+ALL_ARE_DRAWN = """() => [...document.querySelectorAll(".math")]
+  .every((formula) => formula.querySelector("mjx-container"))"""
 
 
 class Visit:
@@ -73,9 +69,10 @@ class Visit:
             self.foreign.append(request.url)
 
     def open(self, path):
-        """Loads the page and waits until its equations are drawn."""
+        """Loads the page and waits until all of its formulas are drawn, as for print."""
         self.page.goto(f"{self.address}/{path}", wait_until="load")
-        self.page.evaluate("() => window.MathJax?.startup?.promise.then(() => true)")
+        self.page.evaluate("() => { dispatchEvent(new Event('beforeprint')) }")
+        self.page.wait_for_function(ALL_ARE_DRAWN)
         return self.page
 
     def show(self, theme):

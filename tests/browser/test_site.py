@@ -1,21 +1,13 @@
 """The built site as a reader meets it: run by `make browser`."""
 
-import importlib.resources
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlsplit
 
 import pytest
+from built_site import BASE, PAGES, SITE, assert_none, find_serious_violations
 
-SITE = Path(__file__).parents[2] / "_build" / "html"
-PAGES = sorted(
-    path.relative_to(SITE).as_posix()
-    for path in SITE.rglob("*.html")
-    if path.relative_to(SITE).parts[0] != "_static"
-    and path.name not in ("index.html", "search.html")
-)
 CHAPTERS = [p for p in PAGES if p.startswith("notebooks/")]
-AXE = importlib.resources.files("axe_playwright_python").joinpath("axe.min.js").read_text()
 
 COLORS = """
 const luminance = ([r, g, b]) => [[r, 0.2126], [g, 0.7152], [b, 0.0722]].reduce((sum, [v, w]) => {
@@ -40,7 +32,8 @@ TEXT_CONTRAST = f"""selector => {{
 FIGURE_CONTRAST = f"""() => {{
   {COLORS}
   // Of every figure as it is shown: its background, the corner, against what differs most from it.
-  return [...document.querySelectorAll(".cell_output img")].map(image => {{
+  const shown = [...document.querySelectorAll(".cell_output img")].filter(i => i.checkVisibility());
+  return shown.map(image => {{
     const canvas = document.createElement("canvas");
     canvas.width = image.naturalWidth; canvas.height = image.naturalHeight;
     const context = canvas.getContext("2d");
@@ -101,16 +94,16 @@ def links():
 def find_dead_link(path, url, links):
     """What is wrong with an internal link, or None."""
     address, anchor = urldefrag(url)
-    target = (path.parent / unquote(urlsplit(address).path)).resolve() if address else path
+    place = unquote(urlsplit(address).path)
+    if place.startswith(BASE + "/"):  # the page for lost readers has absolute links
+        target = (SITE / place.removeprefix(BASE + "/")).resolve()
+    else:
+        target = (path.parent / place).resolve() if address else path
     if not target.is_file():
         return f"{path}: {url} leads nowhere"
     if target in links and unquote(anchor) not in links[target].anchors:
         return f"{path}: {url} has no such anchor"
     return None
-
-
-def assert_none(problems):
-    assert not problems, "\n".join(["", *problems])
 
 
 def test_there_are_pages():
@@ -145,21 +138,6 @@ def test_nothing_is_loaded_from_other_hosts(links):
             if url.startswith(("http:", "https:", "//"))
         ]
     )
-
-
-def find_serious_violations(page):
-    """What axe-core finds, each with the element and the reason."""
-    page.evaluate("() => document.querySelectorAll('details').forEach(d => { d.open = true })")
-    if not page.evaluate("() => 'axe' in window"):
-        page.evaluate(AXE)
-    options = {"resultTypes": ["violations"], "preload": False}
-    found = page.evaluate("options => axe.run(options)", options)["violations"]
-    return [
-        f"{v['id']}: {node['html'][:200]} {node['failureSummary'][:300]}"
-        for v in found
-        if v["impact"] in ("serious", "critical")
-        for node in v["nodes"]
-    ]
 
 
 @pytest.mark.parametrize("path", PAGES)

@@ -1,0 +1,1 @@
+"""What the pictures of chapters are drawn with."""

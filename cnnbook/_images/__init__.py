@@ -1,0 +1,1 @@
+"""What random changes of images are made of."""

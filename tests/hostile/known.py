@@ -1,0 +1,28 @@
+"""Functions in which odd values are known to go wrong: whose subject it is, and one such call.
+
+A call that no longer fails is an error: look for another one, or take the entry out.
+"""
+
+KNOWN = {
+    "deployment.parity": ("deployment", "images", "matrix"),
+    "deployment.peak_memory": ("deployment", "path", "one"),
+    "deployment.run_litert": ("deployment", "path", "one"),
+    "deployment.run_onnx": ("deployment", "path", "one"),
+    "distillation.distill": ("training", "optimizer", "text"),
+    "industrial_cnn.load_torch_weights": ("deployment", "model", "one"),
+    "pruning.MagnitudePruning": ("networks", "skip", "KerasTensor"),
+    "pruning.polynomial_sparsity": ("networks", "end", "2**63"),
+    "pruning.n_m_mask": ("networks", "weights", "KerasTensor"),
+    "pruning.sparsity": ("networks", "per_layer", "text"),
+    "pruning.threshold_mask": ("networks", "threshold", "beyond floats"),
+    "quantization.dequantize": ("networks", "zero_point", "half"),
+    "quantization.fake_quantize": ("networks", "symmetric", "text"),
+    "quantization.fixed_point_multiplier": ("networks", "factor", "True"),
+    "quantization.integer_conv2d": ("networks", "bias", "dict"),
+    "quantization.quantization_parameters": ("networks", "symmetric", "text"),
+    "quantization.quantize": ("networks", "zero_point", "half"),
+    "quantization.quantize_after_training": ("networks", "skip", "one"),
+    "quantization.quantize_aware": ("networks", "skip", "one"),
+    "training.train": ("training", "model", "one"),
+    "training.value_and_gradients": ("training", "model", "one"),
+}
