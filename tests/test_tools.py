@@ -1,7 +1,5 @@
 """The tools that turn chapters into text, execute them and make Colab's copies."""
 
-import ast
-import graphlib
 import importlib
 import json
 import os
@@ -427,20 +425,6 @@ def test_readme_introduction_and_colab_say_alike_how_to_install():
 
 LONG = {"mutants"}  # is to be split
 TOOLS = sorted(p.stem for p in (storage.ROOT / "tools").glob("[!_]*.py"))
-
-
-def imported_tools(name):
-    """The modules of `tools` that a module imports, anywhere in it."""
-    tree = ast.parse((storage.ROOT / "tools" / f"{name}.py").read_text("utf-8"))
-    found = {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
-    found |= {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
-    return {n.removeprefix("tools.") for n in found if n and n.startswith("tools.")}
-
-
-def test_the_tools_import_each_other_without_a_circle():
-    graph = {name: imported_tools(name) for name in TOOLS}
-    assert graph["notebooks"] >= {"colab", "execution", "storage"}
-    assert list(graphlib.TopologicalSorter(graph).static_order())
 
 
 @pytest.mark.parametrize("name", TOOLS)
