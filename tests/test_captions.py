@@ -9,7 +9,8 @@ for needed in ("jupytext", "nbclient", "pybtex"):  # only the book's environment
     pytest.importorskip(needed)
 
 colab = importlib.import_module("tools.colab")
-notebooks = importlib.import_module("tools.notebooks")
+pages = importlib.import_module("tools.pages")
+storage = importlib.import_module("tools.storage")
 with_captions = importlib.import_module("tools.captions").with_captions
 
 
@@ -30,9 +31,9 @@ def copy(tmp_path):
 
     def write(*cells):
         path = tmp_path / "notebooks" / "02_second.ipynb"
-        notebook = notebooks.canonical(new_notebook(cells=cells), path.stem)
-        path.write_text(notebooks.serialize(notebook))
-        return colab.convert(notebook, "notebooks/02_second", colab.Book.read(tmp_path)).cells[2:]
+        notebook = storage.canonical(new_notebook(cells=cells), path.stem)
+        path.write_text(storage.serialize(notebook))
+        return colab.convert(notebook, "notebooks/02_second", pages.Book.read(tmp_path)).cells[2:]
 
     return write
 
@@ -62,7 +63,7 @@ def test_a_figure_is_referred_to_by_its_number(copy):
 
 
 def test_a_caption_is_resolved_like_the_text(copy):
-    with pytest.raises(notebooks.NotebookError, match=r"\{eq\}`eq-none` \(no such equation\)"):
+    with pytest.raises(storage.NotebookError, match=r"\{eq\}`eq-none` \(no such equation\)"):
         copy(new_markdown_cell("# Second"), drawing("fig-first", "See {eq}`eq-none`."))
 
 

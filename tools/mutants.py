@@ -29,19 +29,26 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 EQUIVALENT = ROOT / "tests" / "equivalent_mutants.yml"
 ROOMS = {  # what tests a private room; a topic module has a test file of its own name
-    "_shared/arguments": ("arguments", "convolution", "activations"),
-    "_shared/files": ("datasets",),
-    "_shared/labels": ("losses", "softmax"),
-    "_shared/rounding": ("quantization",),
+    "__init__": ("package",),
+    "_shared/arguments": ("arguments", "convolution"),
+    "_shared/files": ("datasets", "deployment"),
+    "_shared/labels": ("labels", "losses"),
+    "_shared/npz": ("datasets",),
+    "_shared/rounding": ("quantization", "quantize_aware"),
+    "_shared/tracing": ("losses",),
     "_shared/windows": ("convolution", "pooling"),
-    "_networks": ("quantize_aware", "pruning", "industrial_cnn"),
-    "_training": ("training",),
     "_deploy": ("deployment",),
+    "_figures": ("plotting",),
+    "_images": ("augmentation",),
+    "_networks": ("quantize_aware", "pruning", "industrial_cnn", "distillation"),
     "_shapes": ("datasets",),
+    "_training": ("training", "distillation"),
     "exercises": ("exercises",),
     "quantization": ("quantization", "quantize_aware"),
 }
-SHARE, SAMPLE_SECONDS, SLOWEST = 0.95, 180, 300
+SHARE = 0.95  # of the mutants, that must be noticed
+SAMPLE_SECONDS = 180
+SLOWEST = 300  # seconds for one mutant
 COMPARISONS = {
     **{ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt},
     **{ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.Is: ast.IsNot, ast.IsNot: ast.Is},
@@ -211,7 +218,8 @@ def run(jobs, seconds=None, processes=2, report=print):
     import keras  # noqa: F401 (the children begin with it)
     import pytest  # noqa: F401
 
-    verdicts, running, began = {}, {}, time.monotonic()
+    verdicts, running = {}, {}
+    began = time.monotonic()
     waiting = list(reversed(jobs))
     with _copies(processes) as trees:
         free = list(trees)

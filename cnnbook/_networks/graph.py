@@ -18,7 +18,8 @@ class Node:
     """One call of a layer: the layer, a copy of the model's own, and the tensors around it."""
 
     def __init__(self, layer, args, kwargs, outputs):
-        self.layer, self.args, self.kwargs, self.outputs = layer, args, kwargs, outputs
+        self.layer, self.outputs = layer, outputs
+        self.args, self.kwargs = args, kwargs
         self.sources, self.targets = [], []  # nodes; None stands for an input of the model
         self.is_output = False
 
@@ -62,7 +63,9 @@ class Graph:
     def __init__(self, model, what):
         require_graph(model, what)
         _require_own_call(model, what)
-        self.name, self.nodes, self._copies, self._made_by = model.name, [], {}, {}
+        self.name, self.nodes = model.name, []
+        self._copies = {}  # id(layer of the model): its copy
+        self._made_by = {}  # id(tensor): the node that made it
         self._names = _names_of(model)
         self.inputs = tree.map_structure(_new_input, _ends(model)[0])
         self.outputs = self._trace(model, self.inputs)

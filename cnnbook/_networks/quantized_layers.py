@@ -146,7 +146,9 @@ class QuantizedActivation(layers.Layer):
     def __init__(self, *, bits=8, momentum=0.99, **kwargs):
         rounding.integer_limits(bits)
         super().__init__(**kwargs)
-        self.bits, self.momentum, self.calibrating, self.frozen = bits, momentum, False, None
+        self.bits, self.momentum = bits, momentum
+        self.calibrating = False
+        self.frozen = None  # the range as two numbers, in a copy from which a file is made
 
     def build(self, input_shape):
         for name in ("minimum", "maximum", "seen"):

@@ -215,34 +215,54 @@ class Surgery:
 
     def _smaller(self, node, kept):
         """(a new layer, its weights)."""
-        layer, kind, weights = node.layer, type(node.layer), node.weights
+        layer, weights = node.layer, node.weights
         config = layer.get_config()
-        reads = kept(self.reads.get(id(layer), ()))
-        if kind in CONVOLUTIONS:
-            makes = kept(self.makes[id(layer)])
-            config["filters"] = int(makes.sum())
-            if kind is layers.Conv2D:
-                weights["kernel"] = weights["kernel"][:, :, reads][..., makes]
-            else:
-                weights["depthwise_kernel"] = weights["depthwise_kernel"][:, :, reads]
-                inner = np.repeat(reads, layer.depth_multiplier)
-                weights["pointwise_kernel"] = weights["pointwise_kernel"][:, :, inner][..., makes]
-            weights |= {n: w[makes] for n, w in weights.items() if n == "bias"}
-        elif kind is layers.DepthwiseConv2D:
-            weights["kernel"] = weights["kernel"][:, :, reads]
-            outer = np.repeat(reads, layer.depth_multiplier)
-            weights |= {n: w[outer] for n, w in weights.items() if n == "bias"}
-        elif kind is layers.Dense:
-            weights["kernel"] = weights["kernel"][reads]
-        elif kind is layers.BatchNormalization and not reads.all():
-            weights = {n: w[reads] for n, w in weights.items()}
-        elif kind is layers.Reshape:
-            (source,) = tensors_of((node.args, node.kwargs))
-            channels = kept(self.channels[id(source)])
-            if not channels.all():
-                (output,) = tensors_of(node.outputs)
-                count = int(channels.sum()) * (output.shape[-1] // len(channels))
-                config["target_shape"] = (*config["target_shape"][:-1], count)
+        change = {
+            layers.Conv2D: self._smaller_convolution,
+            layers.SeparableConv2D: self._smaller_convolution,
+            layers.DepthwiseConv2D: self._smaller_depthwise,
+            layers.Dense: self._smaller_dense,
+            layers.BatchNormalization: self._smaller_norm,
+            layers.Reshape: self._smaller_shape,
+        }.get(type(layer))
+        if change is not None:
+            weights |= change(node, config, kept)
         names = [v.name for v in layer.weights]  # inside a layer of layers one name stands twice
         values = [weights[n] for n in names] if len(names) == len(weights) else layer.get_weights()
         return made_from(layer, config), values
+
+    # Each changes the configuration and returns the weights that change.
+
+    def _smaller_convolution(self, node, config, kept):
+        layer, weights = node.layer, node.weights
+        reads, makes = kept(self.reads[id(layer)]), kept(self.makes[id(layer)])
+        config["filters"] = int(makes.sum())
+        changed = {"bias": weights["bias"][makes]} if "bias" in weights else {}
+        if "kernel" in weights:
+            return changed | {"kernel": weights["kernel"][:, :, reads][..., makes]}
+        inner = np.repeat(reads, layer.depth_multiplier)
+        return changed | {
+            "depthwise_kernel": weights["depthwise_kernel"][:, :, reads],
+            "pointwise_kernel": weights["pointwise_kernel"][:, :, inner][..., makes],
+        }
+
+    def _smaller_depthwise(self, node, config, kept):
+        reads, weights = kept(self.reads[id(node.layer)]), node.weights
+        outer = np.repeat(reads, node.layer.depth_multiplier)
+        changed = {"bias": weights["bias"][outer]} if "bias" in weights else {}
+        return changed | {"kernel": weights["kernel"][:, :, reads]}
+
+    def _smaller_dense(self, node, config, kept):
+        return {"kernel": node.weights["kernel"][kept(self.reads[id(node.layer)])]}
+
+    def _smaller_norm(self, node, config, kept):
+        reads = kept(self.reads[id(node.layer)])
+        return {} if reads.all() else {n: w[reads] for n, w in node.weights.items()}
+
+    def _smaller_shape(self, node, config, kept):
+        (source,), (output,) = node.reads, tensors_of(node.outputs)
+        channels = kept(self.channels[id(source)])
+        if not channels.all():
+            count = int(channels.sum()) * (output.shape[-1] // len(channels))
+            config["target_shape"] = (*config["target_shape"][:-1], count)
+        return {}
