@@ -35,8 +35,8 @@ KINDS = {
     "seed": "seed",
     "text": "title cmap source licence",
     "other": """callbacks model student teacher loss optimizer preprocess augment validation_data
-        checkpoint verbose loss_fn path runs skip titles class_names numbers axes ax transforms state_dict
-        options masks_train masks_test boxes_train boxes_test""",
+        checkpoint verbose loss_fn path runs skip titles class_names numbers axes ax transforms
+        state_dict options masks_train masks_test boxes_train boxes_test""",
 }
 EXCEPTIONS = {  # where a name means another thing than elsewhere
     ("random_crop", "padding"): "integer",
