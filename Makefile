@@ -12,7 +12,7 @@ UV := uv==0.13.9
 
 BIN := .venv/bin
 RUN := $(BIN)/python -m
-NO_BACKEND := chapters contract mutants notebooks package tools
+NO_BACKEND := chapters contract hostile mutants notebooks package structure tools
 NOTEBOOKS = $(wildcard notebooks/[0-9]*.ipynb book/conventions.ipynb)
 export KERAS_BACKEND ?= tensorflow
 export TF_CPP_MIN_LOG_LEVEL ?= 2

@@ -34,9 +34,9 @@ KINDS = {
     "axis": "axis",
     "seed": "seed",
     "text": "title cmap source licence",
-    "other": """model student teacher loss optimizer preprocess augment validation_data checkpoint
-        verbose loss_fn path runs skip titles class_names numbers axes ax transforms state_dict
-        options masks_train masks_test boxes_train boxes_test""",
+    "other": """callbacks model student teacher loss optimizer preprocess augment validation_data
+        checkpoint verbose loss_fn path runs skip titles class_names numbers axes ax transforms
+        state_dict options masks_train masks_test boxes_train boxes_test""",
 }
 EXCEPTIONS = {  # where a name means another thing than elsewhere
     ("random_crop", "padding"): "integer",
@@ -184,7 +184,7 @@ def training_call():
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     return dict(model=model(), data=data, loss=loss, optimizer="sgd", epochs=1, batch_size=2,
                 preprocess=None, augment=None, validation_data=None, checkpoint=None,
-                save_every=None, patience=None, seed=0, verbose=0)  # fmt: skip
+                save_every=None, patience=None, callbacks=(), seed=0, verbose=0)  # fmt: skip
 
 
 def distillation_call():

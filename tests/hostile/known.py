@@ -5,11 +5,6 @@ A call that no longer fails is an error: look for another one, or take the entry
 
 KNOWN = {
     "distillation.distill": ("training", "optimizer", "text"),
-    "pruning.MagnitudePruning": ("networks", "skip", "KerasTensor"),
-    "pruning.polynomial_sparsity": ("networks", "end", "2**63"),
-    "pruning.n_m_mask": ("networks", "weights", "KerasTensor"),
-    "pruning.sparsity": ("networks", "per_layer", "text"),
-    "pruning.threshold_mask": ("networks", "threshold", "beyond floats"),
     "quantization.dequantize": ("networks", "zero_point", "half"),
     "quantization.fake_quantize": ("networks", "symmetric", "text"),
     "quantization.fixed_point_multiplier": ("networks", "factor", "True"),
