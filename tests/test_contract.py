@@ -26,7 +26,6 @@ import latex_symbols  # noqa: E402
 
 CHAPTERS = [c.name for c in chapters.read_contents().chapters]  # the first is chapter 01
 BACKENDS = ("tensorflow", "jax", "torch")
-STILL_SPECIFIC = ("deployment.py",)  # until its last question moves to a room
 BACKEND_SPECIFIC = ("_training/", "_deploy/", "_shared/tracing.py", "scaling.py")  # may ask
 BUILDING_BLOCKS = CHAPTERS[:7]
 LAYER_MODULES = (
@@ -190,7 +189,7 @@ def find_parity_problems(parity, functions):
     return problems
 
 
-def find_source_problems(source, path, allowed=BACKEND_SPECIFIC):
+def find_source_problems(source, path):
     """Uses of the framework's own version of what is explained, or of the backend's name.
 
     The path is that below the package: "pooling.py".
@@ -198,7 +197,7 @@ def find_source_problems(source, path, allowed=BACKEND_SPECIFIC):
     problems = []
     for name, line in used_names(ast.parse(source)):
         where = f"{path}:{line} uses {name}"
-        if is_backend_specific(name) and not path.startswith(allowed):
+        if is_backend_specific(name) and not path.startswith(BACKEND_SPECIFIC):
             problems.append(f"{where}: only {', '.join(BACKEND_SPECIFIC)} may")
         explained = is_explained(name) and path not in LAYER_MODULES
         building_block = path.removesuffix(".py") in BUILDING_BLOCKS
@@ -335,13 +334,8 @@ def test_helpers_are_made_of_elementary_operations():
     problems = []
     for path in sorted((ROOT / "cnnbook").rglob("*.py")):
         below, source = path.relative_to(ROOT / "cnnbook").as_posix(), path.read_text("utf-8")
-        problems += find_source_problems(source, below, (*BACKEND_SPECIFIC, *STILL_SPECIFIC))
+        problems += find_source_problems(source, below)
     assert_none(problems)
-
-
-@pytest.mark.parametrize("name", STILL_SPECIFIC)
-def test_chapter_still_asks_for_the_backend(name):
-    assert find_source_problems((ROOT / "cnnbook" / name).read_text("utf-8"), name)
 
 
 # The judges: each kind of problem is found
