@@ -26,7 +26,13 @@ import latex_symbols  # noqa: E402
 
 CHAPTERS = [c.name for c in chapters.read_contents().chapters]  # the first is chapter 01
 BACKENDS = ("tensorflow", "jax", "torch")
-BACKEND_SPECIFIC = ("_training/", "_deploy/", "_shared/tracing.py", "scaling.py")  # may ask
+BACKEND_SPECIFIC = (  # may ask which backend runs, or is installed
+    "__init__.py",
+    "_training/",
+    "_deploy/",
+    "_shared/tracing.py",
+    "scaling.py",
+)
 BUILDING_BLOCKS = CHAPTERS[:7]
 LAYER_MODULES = (
     "_networks/quantized_layers.py",
