@@ -26,7 +26,7 @@ import latex_symbols  # noqa: E402
 
 CHAPTERS = [c.name for c in chapters.read_contents().chapters]  # the first is chapter 01
 BACKENDS = ("tensorflow", "jax", "torch")
-BACKEND_SPECIFIC = (  # may ask which backend runs
+BACKEND_SPECIFIC = (  # may ask which backend runs, or is installed
     "__init__.py",
     "_training/",
     "_deploy/",
@@ -195,7 +195,7 @@ def find_parity_problems(parity, functions):
     return problems
 
 
-def find_source_problems(source, path, allowed=BACKEND_SPECIFIC):
+def find_source_problems(source, path):
     """Uses of the framework's own version of what is explained, or of the backend's name.
 
     The path is that below the package: "pooling.py".
@@ -203,7 +203,7 @@ def find_source_problems(source, path, allowed=BACKEND_SPECIFIC):
     problems = []
     for name, line in used_names(ast.parse(source)):
         where = f"{path}:{line} uses {name}"
-        if is_backend_specific(name) and not path.startswith(allowed):
+        if is_backend_specific(name) and not path.startswith(BACKEND_SPECIFIC):
             problems.append(f"{where}: only {', '.join(BACKEND_SPECIFIC)} may")
         explained = is_explained(name) and path not in LAYER_MODULES
         building_block = path.removesuffix(".py") in BUILDING_BLOCKS
@@ -341,7 +341,7 @@ def test_helpers_are_made_of_elementary_operations():
     problems = []
     for path in sorted((ROOT / "cnnbook").rglob("*.py")):
         below, source = path.relative_to(ROOT / "cnnbook").as_posix(), path.read_text("utf-8")
-        problems += find_source_problems(source, below, BACKEND_SPECIFIC)
+        problems += find_source_problems(source, below)
     assert_none(problems)
 
 
