@@ -16,7 +16,10 @@ const SCROLLS = "div.math > mjx-container, div.highlight pre, .cell_output pre, 
   ".pst-scrollable-table-container";
 
 function markEdges(box) {
-  const hidden = box.scrollWidth - box.clientWidth;
+  // The text of a formula that is for screen readers alone may be wider than what is drawn.
+  const formula = box.querySelector(":scope > mjx-math, :scope > mjx-container > mjx-math");
+  const width = formula?.getBoundingClientRect().width ?? box.scrollWidth;
+  const hidden = Math.min(width, box.scrollWidth) - box.clientWidth;
   box.classList.toggle("more-before", box.scrollLeft > 1);
   box.classList.toggle("more-after", hidden - box.scrollLeft > 1);
   if (hidden > 1) box.tabIndex = 0;
