@@ -56,6 +56,8 @@ def set_style():
     phone. In a notebook, figures become SVG from here on.
 
     Example:
+        >>> import matplotlib.pyplot as plt
+        >>> from cnnbook.plotting import set_style
         >>> with plt.rc_context():
         ...     set_style()
         ...     plt.rcParams["figure.figsize"]

@@ -62,8 +62,8 @@ def softmax(logits, *, axis=-1, temperature=1.0):
 
     Example:
         >>> import math
-            >>> from cnnbook.softmax import softmax
-            >>> [round(float(p), 4) for p in softmax([0.0, 0.0, math.log(2.0)])]  # 1 : 1 : 2
+        >>> from cnnbook.softmax import softmax
+        >>> [round(float(p), 4) for p in softmax([0.0, 0.0, math.log(2.0)])]  # 1 : 1 : 2
         [0.25, 0.25, 0.5]
         >>> [float(p) for p in softmax([1000.0, 1000.0])]
         [0.5, 0.5]
