@@ -28,13 +28,43 @@ __all__ = [
 
 # Arguments
 
+KNOWN = (Real, np.ndarray, list, tuple)
+
+
+def _known(value):
+    """The numbers as a NumPy array in float64; None for tensors, which are not looked into."""
+    if isinstance(value, (bool, np.bool_)):
+        return None
+    return np.asarray(value, "float64") if isinstance(value, KNOWN) else None
+
 
 def _require_known(condition, message, *values):
-    """Raises where numbers or NumPy arrays break the condition; tensors are not looked into."""
-    if all(isinstance(v, (Real, np.ndarray, list, tuple)) for v in values):
-        arrays = [np.asarray(v, "float64") for v in values]
-        if not np.all(condition(*arrays)):
-            raise ValueError(message)
+    """Raises where numbers or NumPy arrays break the condition."""
+    arrays = [_known(v) for v in values]
+    if all(array is not None for array in arrays) and not np.all(condition(*arrays)):
+        raise ValueError(message)
+
+
+def _require_numbers(**named):
+    for name, value in named.items():
+        if isinstance(value, (bool, np.bool_)) or getattr(value, "dtype", None) == np.bool_:
+            raise ValueError(f"{name} must be a number or an array of them, got {value!r}.")
+
+
+def _require_scale(scale, name="scale"):
+    _require_numbers(**{name: scale})
+    message = f"{name} must be positive and finite, got {scale!r}."
+    _require_known(lambda s: (s > 0) & np.isfinite(s), message, scale)
+
+
+def _require_zero_point(zero_point):
+    """An integer, or integers: what they are rounded to would be another zero point."""
+    _require_numbers(zero_point=zero_point)
+    message = f"zero_point must hold integers, got {zero_point!r}."
+    _require_known(lambda z: np.isfinite(z) & (z == np.round(z)), message, zero_point)
+    is_tensor = _known(zero_point) is None
+    if is_tensor and "int" not in keras.backend.standardize_dtype(zero_point.dtype):
+        raise ValueError(f"zero_point must hold integers, got dtype {zero_point.dtype}.")
 
 
 def _along(values, x, axis, name):
@@ -102,18 +132,19 @@ def quantization_parameters(minimum, maximum, *, bits=8, symmetric=False):
         (1.333, -1)
     """
     rounding.integer_limits(bits, symmetric)
-    _require_known(
-        lambda low, high: np.isfinite(low) & np.isfinite(high) & (low <= high),
-        f"minimum must be finite and at most maximum, got {minimum!r} and {maximum!r}.",
-        minimum,
-        maximum,
-    )
+    _require_numbers(minimum=minimum, maximum=maximum)
     low, high = arguments.as_float(minimum=minimum, maximum=maximum)
     if tuple(low.shape) != tuple(high.shape):
         raise ValueError(
             f"minimum and maximum must have one shape, got {tuple(low.shape)} "
             f"and {tuple(high.shape)}."
         )
+    _require_known(
+        lambda low, high: np.isfinite(low) & np.isfinite(high) & (low <= high),
+        f"minimum must be finite and at most maximum, got {minimum!r} and {maximum!r}.",
+        minimum,
+        maximum,
+    )
     return rounding.scale_and_zero_point(low, high, bits, symmetric)
 
 
@@ -142,8 +173,9 @@ def quantize(x, scale, zero_point=0, *, bits=8, axis=None):
         clip, and the choice of ``scale`` decides how much it touches.
 
     Raises:
-        ValueError: If a scale is not positive (numbers and NumPy arrays), ``bits`` is out of
-            range, or a shape does not fit.
+        ValueError: If a scale is not positive, a zero point is no integer or ``x`` holds NaN
+            (numbers and NumPy arrays; tensors are not looked into), ``bits`` is out of range, or a
+            shape does not fit.
 
     References:
         Jacob et al., Quantization and training of neural networks, 2018, equation 1,
@@ -155,16 +187,13 @@ def quantize(x, scale, zero_point=0, *, bits=8, axis=None):
     """
     q_min, q_max = rounding.integer_limits(bits)
     _require_scale(scale)
+    _require_zero_point(zero_point)
+    _require_known(lambda x: ~np.isnan(x), "x holds NaN, for which there is no integer.", x)
     x = arguments.as_float(x=x)
     scale = ops.cast(_along(scale, x, axis, "scale"), x.dtype)
     zero = ops.cast(_along(zero_point, x, axis, "zero_point"), x.dtype)
     q = ops.clip(ops.round(x / scale) + zero, q_min, q_max)
     return ops.cast(q, "int8" if bits <= 8 else "int16")
-
-
-def _require_scale(scale, name="scale"):
-    message = f"{name} must be positive and finite, got {scale!r}."
-    _require_known(lambda s: (s > 0) & np.isfinite(s), message, scale)
 
 
 def dequantize(q, scale, zero_point=0, *, axis=None):
@@ -187,8 +216,9 @@ def dequantize(q, scale, zero_point=0, *, axis=None):
         Tensor of the shape of ``q``, of Keras's float dtype.
 
     Raises:
-        ValueError: If a scale is not positive (numbers and NumPy arrays), ``q`` is not of an
-            integer dtype, or a shape does not fit.
+        ValueError: If a scale is not positive or a zero point is no integer (numbers and NumPy
+            arrays; tensors are not looked into), ``q`` is not of an integer dtype, or a shape does
+            not fit.
 
     References:
         Jacob et al., Quantization and training of neural networks, 2018, equation 1,
@@ -199,6 +229,7 @@ def dequantize(q, scale, zero_point=0, *, axis=None):
         [-1.0, 0.0, 0.5, 1.0]
     """
     _require_scale(scale)
+    _require_zero_point(zero_point)
     q = ops.convert_to_tensor(q)
     if "int" not in keras.backend.standardize_dtype(q.dtype):
         raise ValueError(f"q must hold integers, got dtype {q.dtype}.")
@@ -456,10 +487,11 @@ def quantize_aware(model, *, bits=8, skip=()):
     A hat is :func:`fake_quantize`: weights with a symmetric range of their own for each filter
     :math:`k`, at least 1/1024 of the largest, so that the int32 bias of a nearly dead filter
     fits; layer inputs and outputs with one range for the whole tensor, which follows
-    what comes by in training. Batch normalization is folded into the layer before it
-    (:func:`~cnnbook.normalization.fold_batch_norm`, moving averages), so the copy has none:
-    what is trained is what will be computed. A normalization that stands elsewhere becomes a 1x1
-    depthwise convolution, a separable convolution its two parts.
+    what comes by in training. What average pooling and bilinear up-sampling give is rounded to
+    the grid of what they take, as LiteRT rounds it. Batch normalization is folded into the layer
+    before it (:func:`~cnnbook.normalization.fold_batch_norm`, moving averages), so the copy has
+    none: what is trained is what will be computed. A normalization that stands elsewhere becomes a
+    1x1 depthwise convolution, a separable convolution its two parts.
 
     The copy is ready for ``compile`` and ``fit``, and saves and loads as ``.keras`` where
     ``cnnbook.quantization`` is imported. Its ranges move in training only
@@ -467,7 +499,9 @@ def quantize_aware(model, *, bits=8, skip=()):
     first batch they are unknown, and activations pass as they are.
 
     Args:
-        model: A built Functional or Sequential model; nested ones are opened. It stays as it is.
+        model: A built Functional or Sequential model; nested ones are opened, and where two layers
+            have one name, those of nested models stand before it: ``left_conv`` for ``conv`` of
+            ``left``. It stays as it is.
         bits: An int from 2 to 16 for all weights and activations, or a dict from names of layers to
             the bits of their weights; all else then has 8.
         skip: Names of layers that stay float, their inputs and outputs with them.
@@ -476,9 +510,9 @@ def quantize_aware(model, *, bits=8, skip=()):
         A Keras model with the weights of the first.
 
     Raises:
-        ValueError: If the model is subclassed or not built, has layers of other kinds than
-            ``QUANTIZABLE`` that are not in ``skip`` (all are named), a name is unknown, or ``bits``
-            is out of range.
+        ValueError: If the model is subclassed or not built, has layers that integers cannot stand
+            for and that are not in ``skip`` (all are named; a class of the user's own is none of
+            Keras's, whatever its name), a name is unknown, or ``bits`` is out of range.
 
     References:
         Jacob et al., Quantization and training of neural networks, 2018, section 3,

@@ -70,7 +70,7 @@ def test_as_float_takes_symbolic_tensors():
         ([[1, 2], [3]], "got a list that is none: "),
         ([1, None], "got a list that is none: "),
         (10**30, "got a int that is none: "),
-        (object(), "got a object that is none: "),
+        pytest.param(object(), "got a object that is none: ", id="object"),
     ],
     ids=repr,
 )

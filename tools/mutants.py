@@ -40,7 +40,7 @@ ROOMS = {  # what tests a private room; a topic module has a test file of its ow
     "_deploy": ("deployment",),
     "_figures": ("plotting",),
     "_images": ("augmentation",),
-    "_networks": ("quantize_aware", "pruning", "industrial_cnn", "distillation"),
+    "_networks": ("quantize_aware", "quantized_files", "pruning", "industrial_cnn", "distillation"),
     "_shapes": ("datasets",),
     "_training": ("training", "distillation"),
     "exercises": ("exercises",),

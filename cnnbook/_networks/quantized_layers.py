@@ -68,7 +68,7 @@ class WithBits:
             bias = _numbers(self.bias)
             if input_scale is not None:
                 limits = np.maximum(limits, largest * np.abs(bias) / (LARGEST_BIAS * input_scale))
-            if len(bias) > 1 and np.all(bias == bias[0]):
+            if len(bias) > 1 and bias[0] and np.all(bias == bias[0]):
                 # The converter keeps equal numbers as one, with the scale of the first filter.
                 bias[0] = np.nextafter(bias[0], np.inf, dtype=bias.dtype)
                 self.bias.assign(bias)
