@@ -42,8 +42,8 @@ import numpy as np
 
 from benchmarks import _measure as measure
 from cnnbook import datasets, training
-from cnnbook._training.batches import epochs_of
-from cnnbook._training.run import Run
+from cnnbook._training.batches import batches_of
+from cnnbook._training.preparation import Preparation
 from cnnbook.augmentation import Augmentation, random_crop, random_flip
 from cnnbook.industrial_cnn import industrial_cnn, load_torch_weights
 from cnnbook.preprocessing import channel_moments, standardize
@@ -176,14 +176,11 @@ class KerasSide:
         return {"rate": INFERENCE_CALLS * len(self.inputs) / seconds, "error": error}
 
     def pipeline(self):
-        optimizer = keras.optimizers.Adam(RATE)
-        optimizer.build(self.predictor.trainable_variables)
-        call = {"seed": SEED}
-        run = Run(self.predictor, self.loss, optimizer, self.standardize, self.augment, call)
-        batches, _ = epochs_of("data", (self.raw, self.labels), BATCH)
+        prepare = Preparation(self.standardize, self.augment, SEED)
+        batches = batches_of("data", (self.raw, self.labels), BATCH)
         start = time.perf_counter()
-        for index, (x, y) in enumerate(batches((SEED, 0))):
-            measure.wait(run.prepare(x, y, (0, index)))
+        for index, batch in enumerate(batches.epoch((SEED, 0))):
+            measure.wait(prepare(batch, (0, index))[:2])
         return {"rate": len(self.raw) / (time.perf_counter() - start)}
 
     def memory(self):

@@ -47,6 +47,7 @@ def _require_known(condition, message, *values):
 
 def _require_numbers(**named):
     for name, value in named.items():
+        arguments.as_tensor(name, value)
         if isinstance(value, (bool, np.bool_)) or getattr(value, "dtype", None) == np.bool_:
             raise ValueError(f"{name} must be a number or an array of them, got {value!r}.")
 
@@ -69,7 +70,7 @@ def _require_zero_point(zero_point):
 
 def _along(values, x, axis, name):
     """One value, or one for each index of the axis, ready to be broadcast against x."""
-    values = ops.convert_to_tensor(values)
+    values = arguments.as_tensor(name, values)
     if axis is None:
         if len(values.shape):
             raise ValueError(
@@ -188,8 +189,8 @@ def quantize(x, scale, zero_point=0, *, bits=8, axis=None):
     q_min, q_max = rounding.integer_limits(bits)
     _require_scale(scale)
     _require_zero_point(zero_point)
-    _require_known(lambda x: ~np.isnan(x), "x holds NaN, for which there is no integer.", x)
-    x = arguments.as_float(x=x)
+    given, x = x, arguments.as_float(x=x)
+    _require_known(lambda x: ~np.isnan(x), "x holds NaN, for which there is no integer.", given)
     scale = ops.cast(_along(scale, x, axis, "scale"), x.dtype)
     zero = ops.cast(_along(zero_point, x, axis, "zero_point"), x.dtype)
     q = ops.clip(ops.round(x / scale) + zero, q_min, q_max)
@@ -230,7 +231,7 @@ def dequantize(q, scale, zero_point=0, *, axis=None):
     """
     _require_scale(scale)
     _require_zero_point(zero_point)
-    q = ops.convert_to_tensor(q)
+    q = arguments.as_tensor("q", q)
     if "int" not in keras.backend.standardize_dtype(q.dtype):
         raise ValueError(f"q must hold integers, got dtype {q.dtype}.")
     scale = arguments.as_float(scale=_along(scale, q, axis, "scale"))

@@ -27,6 +27,7 @@ def copy(tmp_path):
         (tmp_path / folder).mkdir()
     (tmp_path / "pyproject.toml").write_text(
         '[project.urls]\nRepository = "https://github.com/a/b"\nDocumentation = "https://b.org/b"\n'
+        "[tool.cnnbook]\nreleased = false\n"
     )
 
     def write(*cells):

@@ -128,7 +128,7 @@ def test_the_tests_of_a_new_chapter_pass_and_the_contract_says_what_is_missing(t
     for problem in (
         'cnnbook/metrics.py:1: """FILL IN what the module is about',
         "FILL IN the experiment",
-        "tests/test_metrics.py:28: # FILL IN the tests",
+        "tests/test_metrics.py:29: # FILL IN the tests",
         "metrics.double is not compared on jax",
     ):
         assert problem in done.stdout, problem

@@ -34,7 +34,8 @@ KINDS = {
     "axis": "axis",
     "seed": "seed",
     "text": "title cmap source licence",
-    "other": """callbacks model student teacher loss optimizer preprocess augment validation_data
+    "other": """callbacks names model student teacher loss optimizer preprocess augment
+        validation_data
         checkpoint verbose loss_fn path runs skip titles class_names numbers axes ax transforms
         state_dict options masks_train masks_test boxes_train boxes_test""",
 }
@@ -248,7 +249,7 @@ CALLS = {
     "dense.flatten": lambda: dict(x=draw(2, 3, 4)),
     "deployment.latency": lambda: dict(runs={"a": lambda: None}, repeats=2, warm_up=1, threads=1),
     "deployment.parity": lambda: dict(
-        reference=model(), candidate=model(), images=draw(3, 6, 6, 2)
+        reference=model(), candidate=model(), images=draw(3, 6, 6, 2), threshold=0.5
     ),
     "deployment.peak_memory": lambda: dict(path=written(".tflite"), threads=1),
     "deployment.run_litert": lambda: dict(
@@ -261,8 +262,9 @@ CALLS = {
         calibration_images=None,
         batch_size=1,
         quantizer="tensorflow",
+        skip=(),
     ),  # fmt: skip
-    "deployment.to_onnx": lambda: dict(model=model(), path=FOLDER / "other.onnx"),
+    "deployment.to_onnx": lambda: dict(model=model(), path=FOLDER / "other.onnx", skip=()),
     "distillation.distill": distillation_call,
     "distillation.distillation_loss": lambda: losses(
         student_logits=draw(2, 3), teacher_logits=draw(2, 3, seed=1), alpha=0.5, temperature=2.0
@@ -281,6 +283,7 @@ CALLS = {
     "industrial_cnn.load_torch_weights": lambda: dict(
         model=keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]),
         state_dict={"0.weight": draw(2, 3), "0.bias": draw(2)},
+        names=None,
     ),
     "losses.binary_cross_entropy": lambda: binary(label_smoothing=0.1),
     "losses.cross_entropy": lambda: losses(
@@ -410,7 +413,10 @@ CALLS = {
     "training.train": training_call,
     "training.value_and_gradients": gradients_call,
 }
-NOT_CALLED = {"datasets.DatasetUnavailable"}  # an error, which takes any message
+NOT_CALLED = {
+    "datasets.DatasetUnavailable",
+    "plotting.set_style",
+}  # an error, which takes any message
 SLOW = {  # a network is built, trained or written at each call
     *("deployment.parity", "deployment.peak_memory", "deployment.run_litert"),
     *("deployment.run_onnx", "deployment.to_litert", "deployment.to_onnx"),

@@ -5,12 +5,9 @@ A call that no longer fails is an error: look for another one, or take the entry
 
 KNOWN = {
     "distillation.distill": ("training", "optimizer", "text"),
-    "quantization.dequantize": ("networks", "zero_point", "half"),
     "quantization.fake_quantize": ("networks", "symmetric", "text"),
-    "quantization.fixed_point_multiplier": ("networks", "factor", "True"),
     "quantization.integer_conv2d": ("networks", "bias", "dict"),
     "quantization.quantization_parameters": ("networks", "symmetric", "text"),
-    "quantization.quantize": ("networks", "zero_point", "half"),
     "quantization.quantize_after_training": ("networks", "skip", "one"),
     "quantization.quantize_aware": ("networks", "skip", "one"),
     "training.train": ("training", "model", "one"),

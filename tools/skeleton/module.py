@@ -34,4 +34,4 @@ def double(x):
         >>> [float(v) for v in double([1.0, 2.0])]
         [2.0, 4.0]
     """
-    return 2 * arguments.as_float(x)
+    return 2 * arguments.as_float(x=x)
