@@ -403,8 +403,8 @@ def test_channels_first_is_the_same():
         (lambda: quantize([1.0], 1.0, bits=True), "bits must be an integer from 2 to 16, got True"),
         (lambda: dequantize([1.0], 1.0), "q must hold integers, got dtype"),
         (lambda: dequantize([1], 1.0, 1.5), "zero_point must hold integers, got 1.5"),
-        (lambda: dequantize([1], 1.0, True), "zero_point must be an array of real numbers, got True"),
-        (lambda: dequantize([1], True), "scale must be an array of real numbers, got True"),
+        (lambda: dequantize([1], 1.0, True), "zero_point must be .* real numbers, got True"),
+        (lambda: dequantize([1], True), "scale must be .* real numbers, got True"),
         (
             lambda: dequantize([1], 1.0, keras.ops.convert_to_tensor(1.5)),
             "zero_point must hold integers, got dtype .*float32",
@@ -412,7 +412,7 @@ def test_channels_first_is_the_same():
         (lambda: quantize([1.0], 1.0, [0.5], axis=0), r"zero_point must hold .* got \[0.5\]"),
         (lambda: quantize(float("nan"), 1.0), "x holds NaN"),
         (lambda: quantize(np.array([1.0, np.nan]), 1.0), "x holds NaN"),
-        (lambda: quantization_parameters(False, 1.0), "minimum must be an array of real numbers, got False"),
+        (lambda: quantization_parameters(False, 1.0), "minimum must be .* real numbers, got False"),
         (
             lambda: quantization_parameters([0.0, 0.0], [1.0, 1.0, 1.0]),
             r"minimum and maximum must have one shape, got \(2,\) and \(3,\)",
