@@ -206,6 +206,7 @@ def test_a_dense_layer_without_bias(tmp_path):
     assert_file_agrees(ready, tmp_path)
 
 
+@every_backend_once  # files are made on TensorFlow
 def test_a_model_for_a_file_is_a_copy():
     model = quantize_after_training(sequential(layers.Conv2D(4, 3)), images())
     copy = exportable(model)
